@@ -35,9 +35,11 @@ scenarios: $(ENVOY) build ## Tell the stories of what people run behind Relay (t
 # Tests that are interrupted cannot remove their files, so these are in a folder that is removed here.
 # Some tests give up their rights, and have to get into it. Whole worlds of Relays and Envoys, with people who wait
 # for them, have the machine for themselves. The packages before mostly wait, so there are three at a time. Each part runs whatever became of the others.
+# Those that take longest begin first. The documents were tested by check.
+LONGEST := ./collator/envoy ./cmd/demo ./cmd/relay ./deploy
 test: tools check ## Run every test
 	@TMPDIR=$$(mktemp -d -t relay-test-XXXXXX) && export TMPDIR && chmod 755 "$$TMPDIR" && trap 'rm -rf "$$TMPDIR"' EXIT && trap 'exit 1' INT TERM && \
-	parts=$$(go list ./... | grep -v '/e2e$$') && failed= && \
+	parts=$$(go list $(LONGEST) ./... | grep -v -e '/e2e$$' -e '^relay/docs$$') && failed= && \
 	{ echo "== The release" && (cd deploy/release && go test .) || failed="$$failed deploy/release"; } && \
 	{ echo "== All parts" && go test -race -timeout 25m -p 3 $$parts || failed="$$failed parts"; } && \
 	{ echo "== The whole program" && go test -race -timeout 25m -p 1 ./e2e ./testdata/scenarios/... || failed="$$failed whole"; } && \
@@ -90,8 +92,9 @@ bench-passwords: $(ENVOY) ## Measure passwords that Relay checks: a check of eac
 	go test -run '^$$' -bench '^BenchmarkAnswer$$' ./passwords
 	go test -run '^$$' -bench '^BenchmarkPasswords$$' ./collator/envoy
 
-model: ## Play five million random changes, faults and reconnections against the xDS server
-	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000)
+model: ## Play five million random changes, faults and reconnections against the xDS server, and 1000 apps that sleep and grow; SEED=... repeats a run
+	go test ./xds -run Model -v -timeout 30m -model-steps $(or $(STEPS),5000000) -model-seed $(or $(SEED),0)
+	go test ./scaling -run '^TestModel$$' -v -timeout 30m -model.runs $(or $(RUNS),1000) -model.seed $(or $(SEED),0)
 
 fuzz-labels: $(ENVOY) $(OLDER_ENVOYS) ## Give apps random labels, good and bad, before each version of Envoy: nothing is rejected, and nobody gets in who is kept out; SETS=5000, SEED=... repeats a run
 	RELAY_LABEL_SETS=$(or $(SETS),5000) RELAY_LABEL_SEED=$(SEED) go test ./e2e -run '^TestLabelSets$$' -v -parallel 2 -timeout 120m

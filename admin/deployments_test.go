@@ -42,6 +42,18 @@ func (f *fakeDeployments) Step(_ context.Context, r DeploymentRequest) (api.Depl
 	return api.DeploymentStep{Error: "not so: http://joe:s3cret@marathon.test/"}, f.outcome
 }
 
+// requested answers one request, with headers as they are on the wire.
+func requested(config Config, method, url string, headers []string) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, url, nil)
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	New(config, nil).Handler().ServeHTTP(w, r)
+	return w
+}
+
 func TestDeployments(t *testing.T) {
 	t.Parallel()
 	config := newConfig(fakeViews{})
@@ -103,13 +115,7 @@ func TestWhoMayMakeSteps(t *testing.T) {
 		deployments := &fakeDeployments{}
 		config := newConfig(fakeViews{})
 		config.Deployments, config.Access = deployments, tt.access
-		r := httptest.NewRequest(tt.method, tt.url, nil)
-		for _, line := range tt.headers {
-			name, value, _ := strings.Cut(line, ": ")
-			r.Header.Set(name, value)
-		}
-		w := httptest.NewRecorder()
-		New(config, nil).Handler().ServeHTTP(w, r)
+		w := requested(config, tt.method, tt.url, tt.headers)
 		var got DeploymentRequest
 		if len(deployments.asked) > 0 {
 			got = deployments.asked[0]

@@ -74,13 +74,7 @@ func TestWhoMayPublish(t *testing.T) {
 		incidents := &fakeIncidents{}
 		config := newConfig(fakeViews{})
 		config.Incidents, config.Access = incidents, tt.access
-		r := httptest.NewRequest(tt.method, tt.url, nil)
-		for _, line := range tt.headers {
-			name, value, _ := strings.Cut(line, ": ")
-			r.Header.Set(name, value)
-		}
-		w := httptest.NewRecorder()
-		New(config, nil).Handler().ServeHTTP(w, r)
+		w := requested(config, tt.method, tt.url, tt.headers)
 		var got IncidentRequest
 		if len(incidents.asked) > 0 {
 			got = incidents.asked[0]

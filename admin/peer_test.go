@@ -38,14 +38,14 @@ func (knowing) Reporting(envoys []peers.Envoy) []peers.Envoy {
 // Missing implements peers.Local.
 func (knowing) Missing() []peers.Envoy { return nil }
 
-// seats are the slots of a Relay.
-type seats struct{ peers.Slots }
+// fakeSlots are the slots of a Relay.
+type fakeSlots struct{ peers.Slots }
 
 // Began implements peers.Slots.
-func (seats) Began() time.Time { return time.Unix(1, 0) }
+func (fakeSlots) Began() time.Time { return time.Unix(1, 0) }
 
 // Known implements peers.Slots.
-func (seats) Known([]uint64) ([]int, []peers.SlotPort) {
+func (fakeSlots) Known([]uint64) ([]int, []peers.SlotPort) {
 	return []int{1}, []peers.SlotPort{{App: "/a", Port: 1, Slots: map[string]int{"a.1": 3}}}
 }
 
@@ -54,7 +54,7 @@ func TestPeersAskEachOther(t *testing.T) {
 	t.Parallel()
 	log := slog.New(slog.NewTextHandler(io.Discard, nil))
 	other := peers.New(peers.Config{}, knowing{"a WebSocket is open"}, log)
-	other.Slots = seats{}
+	other.Slots = fakeSlots{}
 	cfg := newConfig(fakeViews{})
 	cfg.Peer = other.Answer
 	cfg.Access.Token = func() secret.String { return "sesame" }

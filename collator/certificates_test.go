@@ -45,7 +45,7 @@ func TestNoCertificateRemovesWhatWasWithheld(t *testing.T) {
 	c.SyncCertificates("vault", nil, nil)
 	c.round()
 	https := xds.Key{Type: xds.Listener, Name: "https"}
-	if !r.Withheld[https] || c.CertificatesSynced() {
+	if !r.Withheld[https] || c.certificatesSynced.Load() {
 		t.Error("one source of two is taken for all")
 	}
 	r.Touched()

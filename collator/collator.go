@@ -361,7 +361,4 @@ func (c *Collator) reindex() {
 // AppsSynced reports whether a complete read of apps was seen.
 func (c *Collator) AppsSynced() bool { return c.appsSynced.Load() }
 
-// CertificatesSynced reports whether each source of certificates was read.
-func (c *Collator) CertificatesSynced() bool { return c.certificatesSynced.Load() }
-
 func quoted(k xds.Key) string { return fmt.Sprintf("%s %q", k.Type, k.Name) }

@@ -28,6 +28,9 @@ type fleetState struct {
 	redisPasswords map[string]redisPasswords
 	uses           *uses
 	externals      *externals
+	// asks are the clusters that are asked about the requests of each app, and askedBy the other way round. Others than the
+	// loop read these, so the collator's mutex guards them.
+	asks, askedBy map[string]map[string]struct{}
 
 	certificatesKnown bool
 	chains            []routing.TLSChain
@@ -86,6 +89,9 @@ func (f *fleetState) reset() {
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
 	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
+	f.c.mu.Lock()
+	f.asks, f.askedBy = make(map[string]map[string]struct{}), make(map[string]map[string]struct{})
+	f.c.mu.Unlock()
 	f.domains = newDomainIndex(func(scope string) { f.mark(xds.Scope, scope) })
 	for key := range f.published.versions {
 		f.marked[key] = struct{}{}
@@ -131,13 +137,14 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 			f.markOIDC(id, after, port)
 		}
 		f.markMirror(id, before, after, port)
-		was, is := f.HasCluster(id, before, port), f.HasCluster(id, after, port)
+		was, is := f.hasCluster(id, before, port), f.hasCluster(id, after, port)
 		switch {
 		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))
 		}
+		f.markShares(before, after, port)
 		mayWait, waits := f.HoldsConnections(id, before, port)
 		if may, now := f.HoldsConnections(id, after, port); may != mayWait || now != waits {
 			f.mark(xds.ExtensionConfig, routing.WakeFilter(routing.ClusterName(id, port)))

@@ -4,9 +4,13 @@ import (
 	"slices"
 	"testing"
 
+	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
+	"google.golang.org/protobuf/proto"
+
 	"relay/collator/collatortest"
 	"relay/collator/routing"
 	"relay/sources"
+	"relay/xds"
 )
 
 func gate(app *sources.App) *sources.App {
@@ -46,6 +50,42 @@ func TestStepsOfSleep(t *testing.T) {
 		if got := r.Touched(); !slices.Equal(got, step.want) {
 			t.Errorf("%s: %q, want %q", step.name, got, step.want)
 		}
+	}
+}
+
+// While an app sleeps that is asked about requests to another one, Envoys have its cluster, without an instance: somebody
+// else may be where its instances were.
+func TestStepsOfSleepOfAnAppThatIsAsked(t *testing.T) {
+	t.Parallel()
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{scalingFleet()}})
+	awake, user := webApp("/shop/sso"), signedOn(webApp("/shop/web", "web.test"), "/shop/sso")
+	syncApps(c, awake, user)
+	r.Touched()
+	scope, cluster, endpoints := "scopes \"web.test\"", "clusters \"/shop/sso_0\"", "endpoints \"/shop/sso_0\""
+	for _, step := range []struct {
+		name string
+		app  *sources.App
+		want []string
+	}{
+		{"requests wait", gate(awake), []string{"set " + scope}},
+		{"its tasks have ended", asleep(awake), []string{"set " + endpoints}},
+		{"a task has started", gate(awake), []string{"set " + endpoints}},
+		{"requests do not wait", awake, []string{"set " + scope}},
+		{"it is asleep at once", asleep(awake), []string{"set " + endpoints, "set " + scope}},
+	} {
+		updateApps(c, step.app)
+		if got := r.Touched(); !slices.Equal(got, step.want) {
+			t.Errorf("%s: %q, want %q", step.name, got, step.want)
+		}
+	}
+	c.UpdateApps(nil, []string{user.ID})
+	c.round()
+	if got := r.Touched(); !slices.Contains(got, "remove "+cluster) || !slices.Contains(got, "remove "+endpoints) {
+		t.Errorf("nobody asks it any more: %q", got)
+	}
+	updateApps(c, user)
+	if got := r.Touched(); !slices.Contains(got, "set "+cluster) || !slices.Contains(got, "set "+endpoints) {
+		t.Errorf("it is asked while it sleeps: %q", got)
 	}
 }
 
@@ -97,6 +137,31 @@ func TestGroupThatSleeps(t *testing.T) {
 	} {
 		if got := merge("deployment-group/web", tt.members).Gated; got != tt.want {
 			t.Errorf("%s: requests wait: %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Where a route has no room to wait for an app that is asked, it is served as if nobody could wake that one, and asks it all the same.
+func TestNoRoomToWaitForAnAppThatIsAsked(t *testing.T) {
+	t.Parallel()
+	fleet := scalingFleet()
+	fleet.RateLimitService = "127.0.0.1:8081"
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	few := []string{"AUTH_APP=/shop/sso", "AUTH=shop:joe:$6$salt$U6Yv5E1lWn6mEESzKen42o6rbEmFNLlq6Ik9X3reMXY3doKEuxrcDohKUx0Oxf44aeTIxGEjssvtT1aKyZHjs1", "RATE_LIMIT=10/s"}
+	syncApps(c, set(t, webApp("/shop/few", "few.test"), few...), set(t, webApp("/shop/many", "many.test"), append(few, "MAX_REQUEST_BODY=20MB")...), asleep(webApp("/shop/sso")))
+	for domain, want := range map[string]int{"few.test": 3, "many.test": 2} { // with the one that checks the password
+		msg, err := c.fleets[0].build(xds.Key{Type: xds.Scope, Name: domain})
+		if err != nil {
+			t.Fatalf("%s: %v", domain, err)
+		}
+		asks := 0
+		everyMessage(t, msg, func(m proto.Message) {
+			if _, ok := m.(*extauthzv3.ExtAuthz); ok {
+				asks++
+			}
+		})
+		if asks != want {
+			t.Errorf("%s: %d times somebody is asked, want %d", domain, asks, want)
 		}
 	}
 }

@@ -30,5 +30,5 @@ func (f *fleetState) lacksCluster(name, id string, app *sources.App, port int) b
 	if routing.IsMirrorCluster(name) {
 		return f.uses.mirrored[routing.ClusterName(id, port)] == 0 || !f.Routes(id, app, port)
 	}
-	return !f.HasCluster(id, app, port)
+	return !f.hasCluster(id, app, port)
 }

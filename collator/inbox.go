@@ -117,40 +117,21 @@ func (t *notes) merge(later notes) {
 	if later.synced {
 		t.synced, t.all, t.apps = true, later.all, nil
 	}
-	t.mergeApps(later.apps)
-	if t.certs == nil {
-		t.certs = later.certs
-	} else {
-		maps.Copy(t.certs, later.certs)
-	}
-	if t.tlsSecrets == nil {
-		t.tlsSecrets = later.tlsSecrets
-	} else {
-		maps.Copy(t.tlsSecrets, later.tlsSecrets)
-	}
-	if t.authorities == nil {
-		t.authorities = later.authorities
-	} else {
-		maps.Copy(t.authorities, later.authorities)
-	}
-	if t.credentials == nil {
-		t.credentials = later.credentials
-	} else {
-		maps.Copy(t.credentials, later.credentials)
-	}
-	if t.tails == nil {
-		t.tails = later.tails
-	} else {
-		maps.Copy(t.tails, later.tails)
-	}
+	t.apps = merged(t.apps, later.apps)
+	t.certs = merged(t.certs, later.certs)
+	t.tlsSecrets = merged(t.tlsSecrets, later.tlsSecrets)
+	t.authorities = merged(t.authorities, later.authorities)
+	t.credentials = merged(t.credentials, later.credentials)
+	t.tails = merged(t.tails, later.tails)
 }
 
-func (t *notes) mergeApps(apps map[string]*sources.App) {
-	if t.apps == nil {
-		t.apps = apps
-		return
+// merged puts later entries into a map, which may be nil.
+func merged[K comparable, V any](into, later map[K]V) map[K]V {
+	if into == nil {
+		return later
 	}
-	maps.Copy(t.apps, apps)
+	maps.Copy(into, later)
+	return into
 }
 
 // done notes that the loop has dealt with the first calls.

@@ -140,6 +140,8 @@ func labelCasesOfFleets(t testing.TB) []goldenCase {
 		goldenCase{name: "label_auth_app", types: both, apps: []*sources.App{
 			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/platform/sso /auth", "AUTH_APP_REQUEST_HEADERS=X-Api-Key", "AUTH_APP_RESPONSE_HEADERS=X-User, X-Groups", "AUTH_APP_TIMEOUT=2s"),
 			set(t, webApp("/platform/sso"), "USED_BY=/shop/*")}},
+		goldenCase{name: "label_auth_app_asleep", types: both, fleet: func(f *routing.Fleet) { f.Scaling = true }, apps: []*sources.App{
+			set(t, webApp("/shop/web", "shop.test"), "AUTH_APP=/shop/sso", "IDLE_TIMEOUT=5s"), asleep(webApp("/shop/sso"))}},
 		goldenCase{name: "label_jwt", types: both, fleet: func(f *routing.Fleet) { f.ExternalCA = testCA }, apps: []*sources.App{
 			set(t, webApp("/shop/web", "shop.test"), "JWT_ISSUER=https://login.test", "JWT_JWKS=https://login.test/keys", "JWT_AUDIENCES=shop admin", "JWT_CLAIMS_TO_HEADERS=sub: X-User, realm.roles: X-Roles")}},
 		goldenCase{name: "label_tcp_on_demand", types: listeners, apps: []*sources.App{set(t, webApp("/db"), "MODE=tcp", "PORT=5432")},

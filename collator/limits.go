@@ -48,12 +48,18 @@ const (
 	serverNameSize = 8000
 	// redisSize is what answers clients of Redis: a hundred commands, in each filter chain.
 	redisSize = 100 << 10
+	// expressionSize is a regular expression that matches a name of a client, in part: it takes 6 kB of Envoy.
+	expressionSize = 1000
 	// clientsSize is a secret with authorities of clients, and their lists of revoked certificates.
 	clientsSize = 64 << 10
 
 	// clientsOfLimitSize is less than what Envoys may come to keep of the clients of a route, as few routes
 	// have as many clients. It bounds how many such routes an app has, at about 200.
 	clientsOfLimitSize = 8000
+
+	// maxLimitedClients is how many clients an Envoy remembers for all routes of an app: in 32 MB, as one takes 1.1 kB at
+	// most.
+	maxLimitedClients = 28_000
 
 	usualDots = 5
 )
@@ -120,9 +126,16 @@ func clientNamesSize(port sources.Port) int {
 	if port.TCP == nil || port.TCP.ServiceTLS == nil || !routing.AsksForCertificates(port.TCP.ServiceTLS) {
 		return 0
 	}
-	size := clientsSize
+	return clientsSize + matchersSize(port)
+}
+
+// matchersSize is what matches names of clients, which each filter chain of a service has for itself.
+func matchersSize(port sources.Port) (size int) {
 	for _, name := range port.TCP.ServiceTLS.ClientNames {
 		size += entrySize + len(name.Value)
+		if name.Type == sources.NameDNS && !name.Prefix {
+			size += expressionSize
+		}
 	}
 	return size
 }
@@ -146,7 +159,7 @@ func requestSize(port sources.Port) int {
 	case routing.IsTCP(port) && port.TCP.Passthrough:
 		return networksSize(port) + routeSize
 	case routing.IsTCP(port) && port.TCP.ServiceTLS != nil:
-		return networksSize(port) + serverNameSize + redisChainSize(port)
+		return networksSize(port) + serverNameSize + matchersSize(port) + redisChainSize(port)
 	case routing.IsTCP(port):
 		return networksSize(port)
 	case h == nil:
@@ -273,4 +286,54 @@ func limitsSize(l *sources.RequestLimits) int {
 		size += filterSize + envoy.HeadersScriptSize
 	}
 	return size
+}
+
+// shareClients bounds what Envoys remember of the clients of an app, whoever makes them up: each of its routes that limits
+// what a client may ask for has its share. It is halved until all fit, so that one domain more seldom changes the others, whose
+// clients would begin anew.
+func shareClients(ports []sources.Port) {
+	routes := 0
+	for _, port := range ports {
+		if limitsClients(port) {
+			routes += len(port.Domains) * limitedRoutesOf(port)
+		}
+	}
+	each := uint32(envoy.LimitedClients)
+	for ; each > 1 && routes*int(each) > maxLimitedClients; each /= 2 {
+	}
+	if each == envoy.LimitedClients {
+		return
+	}
+	for i := range ports {
+		if !limitsClients(ports[i]) {
+			continue
+		}
+		h := *ports[i].HTTP
+		limits, perClient := *h.RequestLimits, *h.RequestLimits.PerClient
+		perClient.Clients = each
+		limits.PerClient, h.RequestLimits, ports[i].HTTP = &perClient, &limits, &h
+	}
+}
+
+func limitsClients(port sources.Port) bool {
+	return port.HTTP != nil && len(port.Groups) > 0 && port.HTTP.RequestLimits != nil && port.HTTP.RequestLimits.PerClient != nil
+}
+
+// limitedRoutesOf is how many routes a port has for each of its domains, at most, as requestSize counts them.
+func limitedRoutesOf(port sources.Port) int {
+	n := 1
+	if s := port.HTTP.Shaping; s != nil {
+		if len(s.Mirrors) > 0 {
+			n *= 3
+		}
+		if len(s.Urgent) > 0 {
+			n *= 2
+		}
+		n += len(s.Redirects)
+	}
+	if port.HTTP.RootRedirect != "" {
+		n++
+	}
+	// A path has a second route, for the ways to write it.
+	return n * routesOf(port) * max(1, len(port.HTTP.Match)) * max(1, 2*len(port.HTTP.Paths))
 }

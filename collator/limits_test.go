@@ -104,6 +104,12 @@ func worstApps() map[string]*sources.App {
 				return sources.ClientName{Type: sources.NameURI, Value: strings.Repeat("x", 1000), Prefix: true}
 			})}}
 		}),
+		"server names, and clients by DNS": port(func(p *sources.Port) {
+			p.Domains = names(many, "d-%05d.test")
+			p.TCP = &sources.TCP{Port: 8883, ServiceTLS: &sources.ServiceTLS{ClientCA: "devices", ClientNames: list(100, func(i int) sources.ClientName {
+				return sources.ClientName{Type: sources.NameDNS, Value: fmt.Sprintf("device-%d.test", i)}
+			})}}
+		}),
 		"server names of a cache": port(func(p *sources.Port) { p.Domains, p.TCP = names(many, "d-%05d.test"), worstCache() }),
 		"deep domains": port(func(p *sources.Port) {
 			p.Domains, p.RedirectToHTTPS = names(many, strings.Repeat("a.", 120)+"d-%05d.test"), true
@@ -275,6 +281,7 @@ func TestOverTheLimits(t *testing.T) {
 		{"domains and paths", 82, 0, 1, "1918 of 2000 domains are not routed, from d-00082.test on"},
 		{"everything in the first", 0, 2000, 100, "only the first 100 count"},
 		{"everything by TCP", 2, 218, 100, "1998 of 2000 domains are not routed, from d-00002.test on"},
+		{"server names, and clients by DNS", 16, 0, 1, "1984 of 2000 domains are not routed, from d-00016.test on"},
 		{"names passed through", 2000, 0, 1, "at most 2000"},
 		{"lost paths", 1, 0, 1, "does not get 6990 paths more"},
 		{"refused paths", 1, 0, 1, "value length must be at least 1"},

@@ -46,6 +46,7 @@ func cleanPolicy(app *sources.App) (*sources.App, []problem.Problem, error) {
 			port.HTTP = &own
 		}
 	}
+	shareClients(clean.Ports)
 	return &clean, problems.List(), nil
 }
 

@@ -28,7 +28,7 @@ func readers(c *Collator) []func() {
 		func() { c.UncoveredDomains() },
 		func() { c.DomainsByCertificate() },
 		func() { c.SelectedCertificates() },
-		func() { c.AppsSynced(); c.CertificatesSynced() },
+		func() { c.AppsSynced() },
 	)
 }
 

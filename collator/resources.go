@@ -36,7 +36,7 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 			c.RedisPassword = f.serverPassword(id, c)
 			return envoy.Cluster(key.Name, c, &f.Fleet)
 		}
-		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port).Redis, f.EndpointsFor(id, app, port)), nil
+		return envoy.Endpoints(key.Name, f.ConnectionsOf(app, port), f.EndpointsFor(id, app, port)), nil
 	case xds.Secret:
 		return f.buildSecret(key.Name)
 	case xds.Listener:
@@ -120,6 +120,7 @@ func (f *fleetState) routesOf(domain string) routing.DomainRoutes {
 	routes.Passed = f.passes(f.services.Names[domain], domain)
 	f.setReferences(&routes)
 	f.CountEverywhere(routes.Rules)
+	routing.ByInstances(routes.Rules, f.c.takingNew)
 	f.tail(&routes)
 	f.addCredentials(&routes)
 	return routes

@@ -57,7 +57,7 @@ func usesOf(app *sources.App) (all []sources.Use) {
 
 // refer looks up what an app names, and has built anew what that changes.
 func (f *fleetState) refer(id string, app *sources.App) {
-	found := make(map[int]map[sources.AppRef]routing.Reference)
+	found, asked := make(map[int]map[sources.AppRef]routing.Reference), make(map[string]struct{})
 	var problems []problem.Problem
 	for i := range routing.PortCount(app) {
 		if !f.Routes(id, app, i) {
@@ -69,6 +69,9 @@ func (f *fleetState) refer(id string, app *sources.App) {
 				found[i] = make(map[sources.AppRef]routing.Reference)
 			}
 			found[i][use.AppRef] = reference
+			if use.Waits && reference.Cluster != "" {
+				asked[reference.Cluster] = struct{}{}
+			}
 			if reference.Cluster == "" {
 				problems = append(problems, useProblem(i, use, reference))
 			}
@@ -77,6 +80,7 @@ func (f *fleetState) refer(id string, app *sources.App) {
 	f.c.problems.set(owner{problem.App, f.Name, inUses, id}, forApp(id, problems)...)
 	f.uses.noteMirrors(id, mirrorsOf(app, found), func(cluster string) { f.markCluster(routing.MirrorCluster(cluster)) })
 	before := f.uses.found[id]
+	f.noteAsking(id, asked)
 	if len(found) == 0 {
 		delete(f.uses.found, id)
 	} else {
@@ -123,10 +127,7 @@ func useProblem(port int, use sources.Use, reference routing.Reference) problem.
 // reference returns what an app has of what it names: a port of an app that it may use and the fleet serves.
 // Who may not use an app is not told whether it exists.
 func (f *fleetState) reference(user string, use sources.Use) routing.Reference {
-	name := use.App
-	if app := f.c.apps[use.App]; app != nil {
-		name = routedID(app)
-	}
+	name := f.c.named(user, use.App)
 	members := f.c.membersOf(name)
 	if len(members) == 0 {
 		nobody := &sources.App{ID: use.App}
@@ -144,6 +145,28 @@ func (f *fleetState) reference(user string, use sources.Use) routing.Reference {
 		return routing.Reference{Reason: "there is no such app"}
 	}
 	return f.Refer(name, app, use)
+}
+
+// named returns the name under which that is routed which an app names. Where folders have deployment groups of one name,
+// its own folder's is meant. The name with the folder ("deployment-group/sso@platform") is good for each of them.
+func (c *Collator) named(user, name string) string {
+	if app := c.apps[name]; app != nil {
+		return routedID(app)
+	}
+	if !strings.HasPrefix(name, deploymentPrefix) {
+		return name
+	}
+	written, folder, given := strings.Cut(name, "@")
+	if members := c.membersOf(user); !given && len(members) > 0 {
+		folder = sources.TopFolder(members[0].ID)
+	}
+	if own := written + "@" + folder; c.deployments[own].merged != nil {
+		return own
+	}
+	if given && sources.TopFolder(c.deployments[written].definer) == folder {
+		return written
+	}
+	return name
 }
 
 // membersOf returns the apps that are routed under a name, ordered by id.
@@ -171,7 +194,8 @@ func (c *Collator) updateUsers(id string, before, after *sources.App) {
 		}
 		name := routedID(app)
 		routed = append(routed, name)
-		named[name] = struct{}{}
+		written, _, _ := strings.Cut(name, "@")
+		named[written], named[written+"@"+sources.TopFolder(app.ID)] = struct{}{}, struct{}{}
 		for member := range c.deployments[name].members {
 			named[member] = struct{}{}
 		}

@@ -127,6 +127,83 @@ func TestUsesOfDeployments(t *testing.T) {
 	}
 }
 
+// The requests of an app wait for the one that it has asked while that sleeps, and who asks which scopes have to be there for
+// that is told so. Whoever is sent copies of requests has nobody wait.
+func TestUsesWait(t *testing.T) {
+	t.Parallel()
+	fleet := testFleet()
+	fleet.Scaling = true
+	c, r := newTest(t, Config{Fleets: []routing.Fleet{fleet}})
+	mirrored := changed(webApp("/shop/copied", "copied.test"), func(p *sources.Port) {
+		p.HTTP = &sources.HTTP{Shaping: &sources.Shaping{Mirrors: []sources.Mirror{{To: sources.AppRef{App: "/shop/sso"}, Percent: 5}}}}
+	})
+	sso := webApp("/shop/sso")
+	syncApps(c, signedOn(webApp("/shop/web", "web.test", "www.test"), "/shop/sso"), mirrored, sso)
+	r.Touched()
+	expect := func(what string, gated bool, scopes ...string) {
+		t.Helper()
+		for _, reference := range c.fleets[0].uses.found["/shop/web"][0] {
+			if reference.Gated != gated || reference.Cluster == "" {
+				t.Errorf("%s: %+v", what, reference)
+			}
+		}
+		if got := c.ScopesAsking("/shop/sso")["external"]; !slices.Equal(got, scopes) {
+			t.Errorf("%s: it is asked in %q, want %q", what, got, scopes)
+		}
+		for _, touched := range r.Touched() {
+			if strings.HasPrefix(touched, `set scopes "copied`) {
+				t.Errorf("%s: %s", what, touched)
+			}
+		}
+	}
+	expect("it is awake", false, "web.test", "www.test")
+	sleeps := *sso
+	sleeps.Gated = true
+	updateApps(c, &sleeps)
+	expect("it sleeps", true, "web.test", "www.test")
+	updateApps(c, sso)
+	expect("it is awake again", false, "web.test", "www.test")
+	updateApps(c, &sleeps)
+	c.UpdateApps(nil, []string{"/shop/web"})
+	c.round()
+	expect("nobody names it", false)
+	if len(c.fleets[0].asks)+len(c.fleets[0].askedBy) > 0 {
+		t.Errorf("left behind: %v", c.fleets[0].asks)
+	}
+}
+
+// Where folders have groups of one name, an app means that of its own folder, and whoever names the folder means that
+// one, whatever the groups are called.
+func TestUsesOfGroupsOfOneName(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{})
+	everybody := func(id, group string) *sources.App {
+		return inDeployment(usedBy(webApp(id, "sso.test"), "*"), group, 0)
+	}
+	syncApps(c, everybody("/platform/sso", "sso"), signedOn(webApp("/shop/own", "own.test"), "deployment-group/sso"),
+		signedOn(webApp("/shop/named", "named.test"), "deployment-group/sso@platform"), signedOn(webApp("/other/web", "other.test"), "deployment-group/sso"))
+	expect := func(what, own, named, other string) {
+		t.Helper()
+		for app, want := range map[string]string{"/shop/own": own, "/shop/named": named, "/other/web": other} {
+			if got := referenceOf(t, c, app); got != want {
+				t.Errorf("%s: %s has %q, want %q", what, app, got, want)
+			}
+		}
+	}
+	const group, platform, shop = "deployment-group/sso_0", "deployment-group/sso@platform_0", "deployment-group/sso@shop_0"
+	expect("one group", group, group, group)
+	updateApps(c, everybody("/shop/sso", "sso@shop"))
+	expect("one of the folder came", shop, group, group)
+	c.UpdateApps([]*sources.App{everybody("/evil/sso", "sso")}, []string{"/platform/sso"})
+	c.round()
+	expect("the folder's own is gone", shop, "", group)
+	updateApps(c, everybody("/platform/sso", "sso@platform"))
+	expect("it is back, by another name", shop, platform, group)
+	c.UpdateApps(nil, []string{"/shop/sso", "/evil/sso"})
+	c.round()
+	expect("the others are gone", "", platform, "")
+}
+
 // The cluster that a scope uses is removed after it.
 func TestUsedClustersStay(t *testing.T) {
 	t.Parallel()

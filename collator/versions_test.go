@@ -315,6 +315,8 @@ var statuses = map[string]int{
 	"ports": 503, "suspended": 503,
 	// Here is no service that checks passwords: nobody is let in.
 	"label_auth_relay": 503,
+	// Nor is there one that wakes the app that is asked.
+	"label_auth_app_asleep": 503,
 	// Other networks are let in alone.
 	"label_cors": 403,
 	"label_oidc": 301, "label_oidc_options": 301, "label_oidc_without_secret": 301,
@@ -325,7 +327,7 @@ func (w *versionWorld) wantStatus(domain string) int {
 	if !w.knowsChains() && strings.HasPrefix(domain, "*.") {
 		return http.StatusNotFound
 	}
-	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || name == "label_auth_app") {
+	if !w.knowsChains() && (name == "label_auth" || name == "label_auth_relay" || name == "label_network_allowed_acl" || strings.HasPrefix(name, "label_auth_app")) {
 		return http.StatusForbidden
 	}
 	if name == "label_jwt" && w.version != "1.40" {

@@ -22,9 +22,11 @@ type Limits struct {
 }
 
 const (
-	// ownDescriptors are for all but connections of clients and to tasks: listeners, event
-	// loops, Relay, the log.
+	// ownDescriptors are for all but connections of clients and to tasks: event loops, Relay, the log.
 	ownDescriptors = 128
+	// listenersShare is which part of the descriptors is for sockets that listen. Each TCP service has one
+	// for each worker, and nobody knows here how many there will be.
+	listenersShare = 16
 	// mostConnections bounds what Limits are found where descriptors are not limited.
 	mostConnections = 1 << 19
 	// heapShare is the part, in percent, of the memory that Envoy's heap may have.
@@ -48,10 +50,11 @@ func LimitsOfMachine() (Limits, error) {
 
 // connectionsFor is how many clients so many descriptors are enough for.
 func connectionsFor(descriptors uint64) uint64 {
-	if descriptors < 2*ownDescriptors {
+	own := ownDescriptors + descriptors/listenersShare
+	if descriptors/2 < own {
 		return max(1, descriptors/4)
 	}
-	return min((descriptors-ownDescriptors)/2, mostConnections)
+	return min((descriptors-own)/2, mostConnections)
 }
 
 // availableMemory is how many bytes processes of this cgroup may use, or the machine has.

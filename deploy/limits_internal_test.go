@@ -10,7 +10,7 @@ import (
 func TestConnectionsFor(t *testing.T) {
 	t.Parallel()
 	for descriptors, want := range map[uint64]uint64{
-		0: 1, 64: 16, 255: 63, 256: 64, 1024: 448, 65536: 32704, 1 << 20: 524224, 1 << 30: mostConnections, math.MaxUint64: mostConnections,
+		0: 1, 64: 16, 255: 63, 512: 176, 1024: 416, 65536: 30656, 1 << 20: 491456, 1 << 30: mostConnections, math.MaxUint64: mostConnections,
 	} {
 		if got := connectionsFor(descriptors); got != want {
 			t.Errorf("%d descriptors: %d connections, want %d", descriptors, got, want)

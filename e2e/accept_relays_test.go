@@ -42,17 +42,6 @@ func (w *world) greeted(address string) {
 	})
 }
 
-// waiting waits until so many connections wait at a Relay.
-func (w *world) waiting(at *adminClient, n int) {
-	w.t.Helper()
-	w.eventually(fmt.Sprint(n, " connections wait"), func() error {
-		if got, _ := at.metric("relay_accept_waiting"); int(got) < n {
-			return fmt.Errorf("%g", got)
-		}
-		return nil
-	})
-}
-
 // Two Envoys with two Relays let in as many as one would: both ask the same Relay.
 func TestOneRateAtTwoRelays(t *testing.T) {
 	const devices, rate = 500, 50
@@ -120,7 +109,7 @@ func TestRelayIsKilledInAStorm(t *testing.T) {
 	envoy, relay := procfs{t, w.envoy.Pid()}, procfs{t, running.cmd.Process.Pid}
 	ofEnvoy, ofRelay := envoy.memory("VmRSS"), relay.memory("VmRSS")
 	f := connectField(w, address, devices, 0)
-	w.waiting(running.admin, 2000)
+	w.connectionsWait(running.admin, "relay_accept_waiting", 2000)
 	t.Logf("kB of each that waits: Envoy %.1f, Relay %.1f", float64(envoy.memory("VmRSS")-ofEnvoy)/2000/1000, float64(relay.memory("VmRSS")-ofRelay)/2000/1000)
 	running.kill()
 	began := time.Now()
@@ -152,7 +141,7 @@ func TestInstanceComesInAStorm(t *testing.T) {
 	servers, address, update := pacedService(w, 2, fmt.Sprint(rate, "/s"))
 	w.greeted(address)
 	f := connectField(w, address, devices, 0)
-	w.waiting(w.admin, 500)
+	w.connectionsWait(w.admin, "relay_accept_waiting", 500)
 	third := startDeviceServer(t)
 	update(append(servers, third)...)
 	w.eventually("all are connected", func() error { return f.all(devices) })

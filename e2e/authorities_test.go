@@ -142,6 +142,7 @@ func vaultStore(w *world) authorityStore {
 // A list of revoked certificates ends what is revoked at its next handshake, and no connection. So do
 // authorities that come, go, and replace each other.
 func TestDevicesAreRevoked(t *testing.T) {
+	t.Parallel()
 	for name, store := range map[string]func(*world) authorityStore{"directory": directoryStore, "vault": vaultStore} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -193,11 +193,5 @@ func echoWebSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer func() { _ = c.CloseNow() }()
-	for {
-		kind, data, err := c.Read(r.Context())
-		if err != nil || c.Write(r.Context(), kind, data) != nil {
-			return
-		}
-	}
+	echoMessages(r.Context(), c)
 }

@@ -91,6 +91,8 @@ func TestBlackboxExporterFindsAll(t *testing.T) {
 			app("/plain", "plain.test", 1, "HAPROXY_GROUP", "external,internal", "RELAY_0_PROBE", "/health", "RELAY_OWNER", "shop"),
 			app("/secure", "secure.test", 1, "HAPROXY_GROUP", "external,internal", "RELAY_0_PROBE", "/", "HAPROXY_0_REDIRECT_TO_HTTPS", "true"),
 			app("/silent", "silent.test", 1, "RELAY_0_PROBE", "off"),
+			app("/named", "named.test", 1, "RELAY_0_PROBE", "module relay_any"),
+			app("/greedy", "greedy.test", 1, "RELAY_0_PROBE", "module login"), // which may have a password
 			sleepyApp("/sleepy", "sleepy.test", 0, map[string]string{"RELAY_IDLE_AFTER": "30m", "RELAY_ASLEEP": "1", "RELAY_0_PROBE": "/"}),
 		)
 		broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
@@ -105,6 +107,7 @@ func TestBlackboxExporterFindsAll(t *testing.T) {
 		"external envoy secure.test /secure  https://secure.test/":        "1",
 		"internal edge-2 secure.test /secure  https://secure.test/":       "1",
 		"external envoy broken.test /broken  http://broken.test/":         "0",
+		"external envoy named.test /named  http://named.test/":            "1",
 	}
 	p.expectSeries("all are asked", `probe_success{job="blackbox"}`, labels, want)
 	w.second.Kill()
@@ -117,4 +120,8 @@ func TestBlackboxExporterFindsAll(t *testing.T) {
 	p.expectSeries("that is seen", `ALERTS{alertname=~"Relay(Edge|Fleet)Down"}`, []string{"alertname", "fleet", "envoy"}, map[string]string{
 		"RelayEdgeDown internal edge-2": "1", "RelayFleetDown internal ": "1",
 	})
+	// All have been asked several times by now.
+	if got, err := p.series(`up{job="blackbox", domain="greedy.test"}`, "domain"); err != nil || len(got) > 0 {
+		t.Errorf("an app is asked by any module that it names: %v, %v", got, err)
+	}
 }

@@ -98,6 +98,7 @@ func withoutRelay(t *testing.T, w *world) {
 // Server names that clients make up cost Envoy nothing that lasts, and harm
 // nobody, with a default certificate to answer them and without one.
 func TestMadeUpServerNames(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name, byDefault string
 		growth          int64 // bytes

@@ -192,6 +192,7 @@ func TestLostEvent(t *testing.T) {
 // Whatever Marathon does, Envoy goes on routing, nothing is removed, and all is
 // well after it recovers.
 func TestMarathonFaults(t *testing.T) {
+	t.Parallel()
 	faults := map[string]func(m *marathontest.Server){
 		"down":          func(m *marathontest.Server) { m.Down() },
 		"streams cut":   func(m *marathontest.Server) { m.CutStreams() },

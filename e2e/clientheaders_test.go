@@ -80,6 +80,7 @@ func (a *recorder) got(name string) []http.Header {
 
 // Clients come from loopback here, which Envoy trusts by default.
 func TestClientsDoNotSteerEnvoy(t *testing.T) {
+	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
 		w.envoy.version = version
@@ -111,6 +112,7 @@ func TestClientsDoNotSteerEnvoy(t *testing.T) {
 // What an app says to Envoy in its answers concerns no other app, and does not
 // take its own tasks out.
 func TestAppsDoNotSteerEnvoy(t *testing.T) {
+	t.Parallel()
 	said := []string{
 		"X-Envoy-Immediate-Health-Check-Fail", "X-Envoy-Degraded", "X-Envoy-Ratelimited", "X-Envoy-Overloaded", "X-Envoy-Upstream-Canary",
 		"X-Envoy-Max-Retries", "X-Envoy-Retry-On", "X-Envoy-Decorator-Operation", "X-Envoy-Upstream-Healthchecked-Cluster",

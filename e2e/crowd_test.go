@@ -26,7 +26,7 @@ const (
 	// fewDescriptors are less than the crowd needs: an Envoy has some of its own.
 	fewDescriptors = 1024
 	// fewConnections is what "relay bootstrap" makes of them.
-	fewConnections = 448
+	fewConnections = 416
 )
 
 // startLimited starts an Envoy that may have few descriptors.
@@ -53,6 +53,7 @@ func (e *runningEnvoy) descriptors() int {
 
 // Clients that only connect cost Envoy nothing. New clients are served at once beside them.
 func TestCrowdOfSilentClients(t *testing.T) {
+	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		w := newWorld(t)
 		w.envoy.version = version
@@ -116,19 +117,51 @@ func TestCrowdOfSlowClients(t *testing.T) {
 	w.clients.expect("http://a.test/", http.StatusOK, "/a")
 }
 
-// The bootstrap is made for the descriptors that there are, and says so if they are few.
+// A crowd of devices takes all connections that Envoy may have, beside many TCP services: each of these takes a
+// descriptor for each worker. Envoy would end if it had none for the connection to an instance.
+func TestCrowdOfDevices(t *testing.T) {
+	w := newWorld(t)
+	server, address := w.tcp.lines("imp", nil), ""
+	const services = 60
+	for i := range services {
+		var port string
+		port, address = w.tcp.port()
+		w.marathon.service(fmt.Sprintf("/imp%d", i), []string{server}, modeLabel, "tcp", portLabel, port)
+	}
+	w.relay.start()
+	w.envoy.startLimited()
+	known := w.tcp.greeted(address, "imp")
+	for range crowd {
+		w.conns.hold(address, "")
+	}
+	w.eventually("Envoy is full", func() error {
+		if w.envoy.stat(`^listener\..*\.downstream_global_cx_overflow$`) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	known.says(t, "imp")
+	if n := w.envoy.descriptors(); n >= fewDescriptors {
+		t.Errorf("Envoy has %d descriptors, of %d", n, fewDescriptors)
+	}
+}
+
+// The bootstrap is made for the descriptors that there are, and says so if they are so few that clients can use them up by
+// HTTP/2.
 func TestBootstrapForFewDescriptors(t *testing.T) {
 	t.Parallel()
-	script := fmt.Sprintf("ulimit -n %d && exec %s bootstrap", fewDescriptors, program.path(t))
-	var warning bytes.Buffer
-	cmd := exec.Command("sh", "-c", script)
-	cmd.Stderr = &warning
-	out, err := cmd.Output()
-	if want := fmt.Sprintf("max_active_downstream_connections: %d\n", fewConnections); err != nil || !bytes.Contains(out, []byte(want)) {
-		t.Errorf("%v, no %q in:\n%s", err, want, out)
-	}
-	if want := fmt.Sprintf("only %d clients", fewConnections); !bytes.Contains(warning.Bytes(), []byte(want)) {
-		t.Errorf("warned %q, want %q", &warning, want)
+	for descriptors, connections := range map[int]int{fewDescriptors: fewConnections, 16384: 7616} {
+		script := fmt.Sprintf("ulimit -n %d && exec %s bootstrap", descriptors, program.path(t))
+		var warning bytes.Buffer
+		cmd := exec.Command("sh", "-c", script)
+		cmd.Stderr = &warning
+		out, err := cmd.Output()
+		if want := fmt.Sprintf("max_active_downstream_connections: %d\n", connections); err != nil || !bytes.Contains(out, []byte(want)) {
+			t.Errorf("%v, no %q in:\n%s", err, want, out)
+		}
+		if want := fmt.Sprintf("only %d clients", connections); !bytes.Contains(warning.Bytes(), []byte(want)) {
+			t.Errorf("warned %q, want %q", &warning, want)
+		}
 	}
 }
 

@@ -245,7 +245,7 @@ func TestDatabaseByTLS(t *testing.T) {
 		}
 		answered <- err
 	}()
-	w.holding(w.admin, 1)
+	w.connectionsWait(w.admin, "relay_hold_waiting", 1)
 	w.database(port, tasks, labels...)
 	if err := <-answered; err != nil {
 		t.Errorf("a connection that waited: %v", err)

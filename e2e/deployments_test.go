@@ -14,6 +14,7 @@ import (
 // While a TCP service is released, old servers keep the connections that they have until Marathon stops
 // them, and new connections go to new servers alone, also where Marathon does not tell which tasks it stops.
 func TestReleaseOfATCPService(t *testing.T) {
+	t.Parallel()
 	const grace = 8 * time.Second
 	for name, silent := range map[string]bool{"Marathon tells which tasks it stops": false, "Marathon does not tell": true} {
 		t.Run(name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 
 // Someone who has never seen Relay finds out why a domain does not work, by the command line
 // alone and by the page alone. With SCREENSHOTS set to a directory, it has what is seen.
-func TestDiagnosis(t *testing.T) {
+func TestDiagnosis(t *testing.T) { // beside no others: the browser has its time, too
 	page := &reader{ctx: pagetest.Start(t)}
 	for _, d := range diagnoses {
 		t.Run(strings.ReplaceAll(d.name, " ", "-"), func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 // The authorities of clients come from a file, and other ones count as soon as
 // they are in it: no listener is touched. What cannot be used replaces nothing.
 func TestClientCAFile(t *testing.T) {
+	t.Parallel()
 	for _, certificates := range []string{"all", onDemand} {
 		t.Run("certificates "+certificates, func(t *testing.T) { testClientCAFile(t, certificates) })
 	}

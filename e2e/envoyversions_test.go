@@ -95,6 +95,7 @@ func TestLimitsOfTheEnvoyBeforeAreTold(t *testing.T) {
 // A service that older Envoys are not sent, as they cannot end its TLS, may be one without TLS later, and the other
 // way round: the Envoys go on, and open the port or close it.
 func TestServicesWithTLSChangeForOldEnvoys(t *testing.T) {
+	t.Parallel()
 	for version, labels := range map[string][]string{envoytest.Oldest: nil, "1.37": {"HAPROXY_0_BIND_OPTIONS", "accept-proxy"}} {
 		t.Run(version, func(t *testing.T) {
 			w := newWorld(t)

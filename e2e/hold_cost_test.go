@@ -75,7 +75,7 @@ func TestHeldGoOnAtOnce(t *testing.T) {
 			greeted <- time.Now()
 		}()
 	}
-	w.holding(w.admin, clients)
+	w.connectionsWait(w.admin, "relay_hold_waiting", clients)
 	update(w.tcp.lines("a", nil))
 	var known time.Time
 	w.eventually("Relay knows", func() error {

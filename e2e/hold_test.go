@@ -51,11 +51,11 @@ func (w *world) instances(n int) {
 	w.admin.settled()
 }
 
-// holding waits until so many connections wait at a Relay.
-func (w *world) holding(at *adminClient, n int) {
+// connectionsWait waits until a Relay has so many connections that wait, by its gauge of them.
+func (w *world) connectionsWait(at *adminClient, gauge string, n int) {
 	w.t.Helper()
 	w.eventually(fmt.Sprint(n, " connections wait"), func() error {
-		if got, _ := at.metric("relay_hold_waiting"); int(got) < n {
+		if got, _ := at.metric(gauge); int(got) < n {
 			return fmt.Errorf("%g", got)
 		}
 		return nil
@@ -82,7 +82,7 @@ func TestHeldConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.holding(w.admin, 1)
+	w.connectionsWait(w.admin, "relay_hold_waiting", 1)
 	update(w.tcp.lines("a", nil))
 	if got, err := first.line(); got != "this is a" {
 		t.Fatalf("%q, %v", got, err)
@@ -103,7 +103,7 @@ func TestHeldConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.holding(w.admin, 1)
+	w.connectionsWait(w.admin, "relay_hold_waiting", 1)
 	update(w.tcp.lines("b", nil))
 	for _, want := range []string{"this is b", "b hello"} {
 		if got, err := second.line(); got != want {
@@ -180,7 +180,7 @@ func TestHeldWhileRelayIsStartedAnew(t *testing.T) {
 	envoy, relay := procfs{t, w.envoy.Pid()}, procfs{t, running.cmd.Process.Pid}
 	ofEnvoy, ofRelay := envoy.memory("VmRSS"), relay.memory("VmRSS")
 	f := connectField(w, address, clients, 0)
-	w.holding(running.admin, clients)
+	w.connectionsWait(running.admin, "relay_hold_waiting", clients)
 	t.Logf("kB of each that waits: Envoy %.1f, Relay %.1f", float64(envoy.memory("VmRSS")-ofEnvoy)/clients/1000, float64(relay.memory("VmRSS")-ofRelay)/clients/1000)
 	running.kill()
 	running = w.relay.startProcess()
@@ -191,7 +191,7 @@ func TestHeldWhileRelayIsStartedAnew(t *testing.T) {
 		}
 		return err
 	})
-	w.holding(running.admin, clients/2)
+	w.connectionsWait(running.admin, "relay_hold_waiting", clients/2)
 	began := time.Now()
 	update(startDeviceServer(t).address())
 	w.eventually("all are connected", func() error { return f.all(clients) })

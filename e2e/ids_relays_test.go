@@ -21,10 +21,7 @@ import (
 // replaced, and soon after each change that both follow, whenever each reads Marathon.
 func TestIDsAtTwoRelays(t *testing.T) {
 	w := newWorld(t)
-	first, second := freeAddress(t), freeAddress(t)
-	urls := []string{"http://" + first, "http://" + second}
-	other, clients := w.second()
-	w.relay.config.Admin.Address, other.config.Admin.Address = first, second
+	other, clients, urls := w.peer()
 	marathon, err := url.Parse(w.marathon.URL())
 	if err != nil {
 		t.Fatal(err)

@@ -31,15 +31,15 @@ const setsAtOnce = 120
 // that it took for good, and whoever has no credentials never gets an answer of an app whose labels restrict access,
 // well-formed or not.
 func TestLabelSets(t *testing.T) {
-	versions, sets := []string{envoytest.Newest}, 3*setsAtOnce
+	t.Parallel()
+	versions, sets, seed := []string{envoytest.Newest}, 3*setsAtOnce, uint64(1)
 	if text := os.Getenv(labelSetsVariable); text != "" {
-		versions = envoytest.AllVersions()
+		versions, seed = envoytest.AllVersions(), rand.Uint64()
 		var err error
 		if sets, err = strconv.Atoi(text); err != nil {
 			t.Fatal(err)
 		}
 	}
-	seed := rand.Uint64()
 	if text := os.Getenv(labelSeedVariable); text != "" {
 		var err error
 		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {

@@ -13,6 +13,7 @@ import (
 // that of a wildcard, as long as that is valid: at the start, and when the clock
 // alone says so. Nobody's connections are closed but those of the name.
 func TestNameIsLeftToAWildcard(t *testing.T) {
+	t.Parallel()
 	for _, certificates := range []string{"", onDemand} {
 		t.Run("certificates "+certificates, func(t *testing.T) {
 			w := newWorld(t)

@@ -19,6 +19,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/routing"
 	"relay/internal/relay"
+	"relay/internal/state"
 	"relay/xds/envoytest"
 )
 
@@ -199,5 +200,40 @@ func TestProbeOutlivesRelay(t *testing.T) {
 			}
 			return nil
 		})
+	}
+}
+
+// An Envoy that is down when Relay is started anew is missed as before, by Relay's own probes and by those who ask it what to ask.
+func TestEnvoyDownAtARestart(t *testing.T) {
+	w, second := probedWorld(t)
+	w.relay.stop()
+	w.relay.keepState(true)
+	w.relay.config.Probes.Enabled, w.relay.config.Probes.File = true, w.probeFile("")
+	w.relay.start()
+	w.probeIs("inner.test", succeeds)
+	key, err := os.ReadFile(w.relay.config.State.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := state.File{Path: filepath.Join(w.relay.config.State.Dir, "envoys.state"), Content: "envoys"}
+	if file.Key, err = state.ParseKey(key); err != nil {
+		t.Fatal(err)
+	}
+	w.eventually("the Envoys are saved", func() error {
+		saved, _, err := file.Load()
+		if err == nil && !(strings.Contains(string(saved), "inner-1") && strings.Contains(string(saved), "external")) {
+			err = errors.New(string(saved))
+		}
+		return err
+	})
+	w.relay.stop()
+	second.Kill()
+	w.relay.start()
+	w.probeIs("inner.test", func(p api.Probe) bool { return !p.Success && strings.Contains(p.Reason, "refused") })
+	w.probeIs("shop.test", succeeds)
+	var targets []api.Targets
+	w.admin.read("/api/v1/sd/envoys?fleet=internal", &targets)
+	if len(targets) != 1 || targets[0].Labels["__meta_relay_envoy"] != "inner-1" || targets[0].Labels["__meta_relay_connected"] != "false" {
+		t.Errorf("%+v", targets)
 	}
 }

@@ -39,6 +39,17 @@ func (w *world) second() (*runningRelay, *clients) {
 	return r, own
 }
 
+// peer is second, as one of two Relays that ask each other at the URLs of their admin endpoints.
+func (w *world) peer() (other *runningRelay, own *clients, urls []string) {
+	w.t.Helper()
+	other, own = w.second()
+	for _, r := range []*runningRelay{w.relay, other} {
+		r.config.Admin.Address = freeAddress(w.t)
+		urls = append(urls, "http://"+r.config.Admin.Address)
+	}
+	return other, own, urls
+}
+
 // busy has so many requests in progress until stop is called.
 func (c *clients) busy(n int, url string) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -63,10 +74,7 @@ func (c *clients) busy(n int, url string) (stop func()) {
 // Two Relays, each with an Envoy of its own, size an app by the load of both, and come to the same number.
 func TestSizeByTheLoadOfTwoRelays(t *testing.T) {
 	w := newWorld(t)
-	first, second := freeAddress(t), freeAddress(t)
-	urls := []string{"http://" + first, "http://" + second}
-	other, clients := w.second()
-	w.relay.config.Admin.Address, other.config.Admin.Address = first, second
+	other, clients, urls := w.peer()
 	w.relay.mayScale(urls...)
 	other.mayScale(urls...)
 	w.marathon.deploy(app("/sized", "sized.test", 1, "RELAY_SCALE", "1..20", "RELAY_SCALE_TARGET", "2"))

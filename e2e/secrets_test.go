@@ -41,6 +41,7 @@ const (
 // certificates, with a Vault that repeats what it was sent and a Marathon that
 // cannot be reached, and looks for secrets in everything that people can see.
 func TestNothingSecretIsTold(t *testing.T) {
+	t.Parallel()
 	file := func(text string) string {
 		path := filepath.Join(t.TempDir(), "credential")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

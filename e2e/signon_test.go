@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -51,6 +52,12 @@ func (a *authApp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Add("Set-Cookie", "state=1")
 		w.Header().Add("Set-Cookie", "nonce=2")
 		w.WriteHeader(http.StatusFound)
+	case r.Header.Get("Accept") == "application/json":
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"title":"<100 %> not for you"}`)
+	case r.Header.Get("Accept") == "text/plain":
+		w.WriteHeader(http.StatusForbidden)
 	default:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="sso"`)
 		w.Header().Set("X-Relay-Error", "none")
@@ -156,9 +163,21 @@ func (w *world) refusedByAuthApp() {
 	if a.status != http.StatusFound || a.header.Get("Location") != "https://login.test/?to=/x?y=1" || len(a.header["Set-Cookie"]) != 2 {
 		w.t.Errorf("status %d, %v", a.status, a.header)
 	}
+	// What the app says is the client's, but that it is Envoy that says so.
 	a = w.clients.do("http://a.test/")
-	if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="sso"` || a.header.Get("X-Relay-Error") != "unauthorized" || a.header.Get("X-App") != "" {
-		w.t.Errorf("status %d, %v", a.status, a.header)
+	if a.status != http.StatusUnauthorized || a.header.Get("WWW-Authenticate") != `Bearer realm="sso"` || a.header.Get("X-Relay-Error") != "other" || a.header.Get("X-App") != "" || a.body != "sign on first\n" {
+		w.t.Errorf("status %d, %v, %q", a.status, a.header, a.body)
+	}
+	a = w.clients.do("http://a.test/", "Accept", "application/json")
+	if a.status != http.StatusForbidden || a.header.Get("Content-Type") != "application/problem+json" || len(a.header["X-Relay-Error"]) != 0 || a.body != `{"title":"<100 %> not for you"}` {
+		w.t.Errorf("status %d, %v, %q", a.status, a.header, a.body)
+	}
+	if a = w.clients.do("http://a.test/", "Accept", "text/plain"); a.status != http.StatusForbidden || a.body != "" || a.header.Get("Content-Type") != "" {
+		w.t.Errorf("an answer without a body: status %d, %v, %q", a.status, a.header, a.body)
+	}
+	a = w.clients.do("http://a.test/", "Accept", "application/json", "Content-Type", "application/grpc")
+	if a.status != http.StatusOK || a.header.Get("Grpc-Status") != "7" || strings.Contains(a.header.Get("Grpc-Message"), "title") {
+		w.t.Errorf("by gRPC: status %d, %v", a.status, a.header)
 	}
 }
 

@@ -131,6 +131,7 @@ func (w *world) more(names []string, options envoytest.Options) (all []*envoytes
 // Of several Envoys one does not reach Relay any more, and serves on. Nobody knows whether the app is used there:
 // it does not sleep, and people are told which Envoy it is. It sleeps when that one is back.
 func TestNotAsleepWhileAnEnvoyIsPartitioned(t *testing.T) {
+	t.Parallel()
 	for name, lose := range map[string]struct {
 		whole int // so many others
 		part  func(n *network, e *envoytest.Envoy) (join func())
@@ -207,6 +208,7 @@ func TestNotAsleepAfterAnEnvoyHasLeft(t *testing.T) {
 
 // Envoys that cannot tell, or cannot hold requests, keep all apps of their fleets awake, and people are told.
 func TestNotAsleepWithEnvoysThatCannot(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		options func(t *testing.T, relay string) envoytest.Options
 		why     string

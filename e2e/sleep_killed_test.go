@@ -59,6 +59,7 @@ func (k *killable) kill() {
 // Relay is killed at each step of sleep and wake, and started again. Requests that come meanwhile are answered, the
 // app sleeps again, and wakes to what it had.
 func TestKilledAtEachStep(t *testing.T) {
+	t.Parallel()
 	for name, kill := range map[string]func(k *killable){
 		"while it falls asleep": func(k *killable) {
 			k.phase("/sleepy", api.PhaseFallingAsleep)
@@ -108,6 +109,7 @@ func TestKilledAtEachStep(t *testing.T) {
 
 // Relay is killed while requests wait for the app to wake, just before and just after Marathon is told so.
 func TestKilledWhileWaking(t *testing.T) {
+	t.Parallel()
 	for name, fault := range map[string]marathontest.Fault{
 		"when it has written":   {},
 		"before it has written": {Status: http.StatusServiceUnavailable},

@@ -37,6 +37,7 @@ var troubles = map[string]func(w *world) (mend func()){
 // Whatever Marathon does when Relay puts an app to sleep, no request fails then or after, and when Marathon is well
 // the app sleeps or is awake as Marathon says, and wakes.
 func TestMarathonFailsWhileFallingAsleep(t *testing.T) {
+	t.Parallel()
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			w := dozing(t)
@@ -74,6 +75,7 @@ func TestMarathonFailsWhileFallingAsleep(t *testing.T) {
 
 // What fails while an app wakes is tried again, and who waits does not notice.
 func TestMarathonFailsWhileWaking(t *testing.T) {
+	t.Parallel()
 	for name, trouble := range troubles {
 		t.Run(name, func(t *testing.T) {
 			w := asleep(t, 50*time.Millisecond)

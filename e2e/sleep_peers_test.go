@@ -24,10 +24,7 @@ type pair struct {
 func newPair(t *testing.T, definition func(w *world) string) *pair {
 	t.Helper()
 	w := newWorld(t)
-	first, second := freeAddress(t), freeAddress(t)
-	urls := []string{"http://" + first, "http://" + second}
-	other, clientsOfOther := w.second()
-	w.relay.config.Admin.Address, other.config.Admin.Address = first, second
+	other, clientsOfOther, urls := w.peer()
 	w.relay.mayScale(urls...)
 	other.mayScale(urls...)
 	w.marathon.SetBoot("/sleepy", 100*time.Millisecond)

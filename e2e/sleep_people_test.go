@@ -42,6 +42,7 @@ func (w *world) tells(host, code string) {
 
 // What people change of an app that sleeps holds, whatever Relay does with it after.
 func TestChangedByPeopleWhileAsleep(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(w *world)
 		then   func(w *world)
@@ -116,6 +117,7 @@ func TestChangedByPeopleWhileAsleep(t *testing.T) {
 
 // What people change of an app that wakes holds, and who waits gets an answer.
 func TestChangedByPeopleWhileWaking(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(w *world)
 		status int
@@ -178,6 +180,7 @@ func TestChangedByPeopleWhileWaking(t *testing.T) {
 
 // A change of people between the moment that Relay reads an app and the one that it puts it to sleep holds.
 func TestChangedByPeopleWhileFallingAsleep(t *testing.T) {
+	t.Parallel()
 	for name, tt := range map[string]struct {
 		change func(w *world) error
 		then   func(w *world) error

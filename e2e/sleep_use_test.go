@@ -15,6 +15,7 @@ import (
 // What is open for longer than the idle time is use, though nothing is said on it. When it has ended, the app
 // sleeps.
 func TestInUseNeverSleeps(t *testing.T) {
+	t.Parallel()
 	for name, open := range map[string]func(w *world) (check, end func()){
 		"a long download":    longDownload,
 		"a silent answer":    silentAnswer,

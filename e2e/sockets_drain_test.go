@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
 )
@@ -60,14 +58,7 @@ func TestDrainsAreTold(t *testing.T) {
 // rawWebSocket is a WebSocket that is open, byte by byte.
 func (c *clients) rawWebSocket(host string) io.Reader {
 	c.t.Helper()
-	config := c.certs.ca.ClientTLS()
-	config.ServerName, config.NextProtos = host, []string{"http/1.1"}
-	conn, err := tls.Dial("tcp", c.https, config)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	c.t.Cleanup(func() { _ = conn.Close() })
-	_ = conn.SetDeadline(time.Now().Add(patience))
+	conn := c.connected(host, "http/1.1")
 	_, _ = fmt.Fprintf(conn, "GET /ws HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", host)
 	var head bytes.Buffer
 	for !strings.HasSuffix(head.String(), "\r\n\r\n") {

@@ -18,6 +18,7 @@ import (
 // Somebody follows an app: each of its requests comes, and none of others. Connections stay open,
 // and when nobody follows any more, Envoy has what it had before, and reports nothing.
 func TestTail(t *testing.T) {
+	t.Parallel()
 	for _, version := range envoytest.AllVersions() {
 		t.Run("Envoy "+version, func(t *testing.T) {
 			w := newWorld(t)

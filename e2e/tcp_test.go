@@ -140,6 +140,7 @@ func TestTCPAcceptProxy(t *testing.T) {
 // A fleet that opens all service ports opens those without labels too, and
 // none that is Envoy's or Relay's own.
 func TestTCPAll(t *testing.T) {
+	t.Parallel()
 	for _, choice := range []string{"labels", "all", "off"} {
 		t.Run(choice, func(t *testing.T) {
 			w := newWorld(t)
@@ -194,6 +195,7 @@ func TestTCPClustersOnDemand(t *testing.T) {
 // TLS is passed through by name, with the app's own certificate; all other
 // names, and their connections, stay as they are.
 func TestTLSPassthrough(t *testing.T) {
+	t.Parallel()
 	for _, certificates := range []string{"all", onDemand} {
 		t.Run("certificates "+certificates, func(t *testing.T) { testTLSPassthrough(t, certificates) })
 	}

@@ -15,6 +15,7 @@ import (
 // Apps written for Traefik, unchanged, behind Relay and a real Envoy: the same requests get the answers that
 // they got.
 func TestAppsOfTraefik(t *testing.T) {
+	t.Parallel()
 	for _, version := range []string{"v1", "v2"} {
 		t.Run(version, func(t *testing.T) {
 			w := newWorld(t)

@@ -173,6 +173,7 @@ func TestTheOtherRelayHolds(t *testing.T) {
 
 // Who cannot be let through is told why.
 func TestRefusedWhileAsleep(t *testing.T) {
+	t.Parallel()
 	const never = time.Hour
 	for name, tt := range map[string]struct {
 		boot   time.Duration

@@ -14,23 +14,6 @@ import (
 	"relay/deploy"
 )
 
-// example returns an example of deploy with its addresses replaced, each of which it must have.
-func example(t *testing.T, name string, replace map[string]string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("../deploy", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	settings := string(text)
-	for from, to := range replace {
-		if !strings.Contains(settings, from) {
-			t.Fatalf("%s has no %s", name, from)
-		}
-		settings = strings.ReplaceAll(settings, from, to)
-	}
-	return settings
-}
-
 // write puts a file of settings into a folder, as strict as the programs want it.
 func write(t *testing.T, folder, name, text string) (path string) {
 	t.Helper()
@@ -65,7 +48,7 @@ func TestCollectd(t *testing.T) {
 	folder := t.TempDir()
 	settings := write(t, folder, "collectd.conf", fmt.Sprintf("Hostname \"here\"\nBaseDir %q\nPIDFile %q\nInterval 1\nLoadPlugin logfile\n<Plugin logfile>\nFile STDOUT\n</Plugin>\nLoadPlugin csv\n<Plugin csv>\nDataDir %q\n</Plugin>\n",
 		folder, filepath.Join(folder, "pid"), filepath.Join(folder, "data"))+
-		example(t, "collectd.conf", map[string]string{"http://127.0.0.1:9090": w.admin.url, `"8125"`: `"` + port + `"`, `Host "127.0.0.1"`: `Host "` + host + `"`}))
+		readSettings(t, "collectd.conf", map[string]string{"http://127.0.0.1:9090": w.admin.url, `"8125"`: `"` + port + `"`, `Host "127.0.0.1"`: `Host "` + host + `"`}))
 	checks(t, "collectd", "-t", "-C", settings)
 	runProgram(t, "collectd", "-f", "-C", settings)
 	value := func(pattern string) string {
@@ -102,7 +85,7 @@ func TestMonit(t *testing.T) {
 	folder := t.TempDir()
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.admin.url, "http://"))
 	settings := write(t, folder, "monitrc", fmt.Sprintf("set daemon 1\nset idfile %[1]s/id\nset statefile %[1]s/state\nset pidfile %[1]s/pid\n", folder)+
-		example(t, "monit.conf", map[string]string{
+		readSettings(t, "monit.conf", map[string]string{
 			"port 9090": "port " + port, `"/usr/bin/relay status --nagios `: `"` + program.path(t) + " status --nagios --admin " + w.admin.url + " ",
 			`matching "relay serve"`: fmt.Sprintf(`matching %q`, filepath.Base(os.Args[0])), "/bin/systemctl": "/bin/true", "for 3 cycles": "for 1 cycles", "for 2 cycles": "for 1 cycles",
 		}))
@@ -198,7 +181,7 @@ func TestNagios(t *testing.T) {
 	w.marathon.deploy(app("/a", "a.test", 1, "RELAY_0_PROBE", "/"))
 	w.start()
 	_, port, _ := net.SplitHostPort(strings.TrimPrefix(w.admin.url, "http://"))
-	settings, status := nagios(t, example(t, "nagios.cfg", map[string]string{
+	settings, status := nagios(t, readSettings(t, "nagios.cfg", map[string]string{
 		"/usr/bin/relay status": program.path(t) + " status", "/usr/bin/relay probe": program.path(t) + " probe --probe-file " + w.probeFile(""), "http://127.0.0.1:9090": w.admin.url, "relay_http!9090": "relay_http!" + port,
 	}))
 	checks(t, "nagios4", "-v", settings)

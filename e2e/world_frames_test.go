@@ -21,16 +21,23 @@ type frames struct {
 	next   uint32
 }
 
-func (c *clients) frames(host string) *frames {
+// connected is a connection by TLS for a host, by one protocol.
+func (c *clients) connected(host, protocol string) *tls.Conn {
 	c.t.Helper()
 	config := c.certs.ca.ClientTLS()
-	config.ServerName, config.NextProtos = host, []string{"h2"}
+	config.ServerName, config.NextProtos = host, []string{protocol}
 	conn, err := tls.Dial("tcp", c.https, config)
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	c.t.Cleanup(func() { _ = conn.Close() })
 	_ = conn.SetDeadline(time.Now().Add(patience))
+	return conn
+}
+
+func (c *clients) frames(host string) *frames {
+	c.t.Helper()
+	conn := c.connected(host, "h2")
 	f := &frames{conn: conn, framer: http2.NewFramer(conn, conn), host: host, next: 1}
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		c.t.Fatal(err)

@@ -103,10 +103,15 @@ func (a *socketApp) webSocket(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	echoMessages(r.Context(), c)
+}
+
+// echoMessages sends back each message until the client leaves.
+func echoMessages(ctx context.Context, c *websocket.Conn) {
 	defer func() { _ = c.CloseNow() }()
 	for {
-		kind, data, err := c.Read(r.Context())
-		if err != nil || c.Write(r.Context(), kind, data) != nil {
+		kind, data, err := c.Read(ctx)
+		if err != nil || c.Write(ctx, kind, data) != nil {
 			return
 		}
 	}

@@ -1,12 +1,9 @@
 package e2e
 
 import (
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
-	"runtime"
-	"strconv"
 	"testing"
 	"time"
 
@@ -28,7 +25,8 @@ func TestMain(m *testing.M) {
 	if kind := os.Getenv(benchServerKind); kind != "" {
 		os.Exit(serveAsChild(kind))
 	}
-	moreAtOnce()
+	// Most of the time they wait for Envoys to report, for apps to fall asleep, and for people to be told.
+	envoytest.MoreAtOnce(3)
 	status := m.Run()
 	if status == 0 {
 		leaked := goleak.Find()
@@ -42,17 +40,6 @@ func TestMain(m *testing.M) {
 	}
 	program.remove()
 	os.Exit(status)
-}
-
-// moreAtOnce has three times as many tests run at once as there are processors, unless it was said how many:
-// most of the time they wait for Envoys to report, for apps to fall asleep, and for people to be told.
-func moreAtOnce() {
-	flag.Parse()
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
-	if !said {
-		_ = flag.Set("test.parallel", strconv.Itoa(3*runtime.GOMAXPROCS(0)))
-	}
 }
 
 // onDemand names the choice of that what Envoys load when a request needs it.

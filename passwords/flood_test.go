@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"relay/internal/questions"
 )
 
 // work counts what checks take.
@@ -23,7 +25,7 @@ type work struct {
 func (w *work) job(s *Service, app, client, password string, cost time.Duration, matches bool) *job {
 	address := netip.MustParseAddr(client)
 	return &job{
-		key: s.keyOf(question{app: app}, "joe", "h", password), place: place{app, networkOf(address)}, cost: cost,
+		key: s.keyOf(question{app: app}, "joe", "h", password), place: place{app, questions.Client(address)}, cost: cost,
 		matches: func() bool {
 			w.mu.Lock()
 			if w.spent == nil {

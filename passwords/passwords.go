@@ -19,6 +19,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"relay/internal/crypt"
+	"relay/internal/questions"
 	"relay/sources"
 )
 
@@ -144,7 +145,7 @@ func (s *Service) check(ctx context.Context, q question) (o outcome, realm strin
 	if !exists {
 		against = "none" // what is known of a user who has this hash does not count
 	}
-	j := &job{key: s.keyOf(q, name, against, crypt.Canonical(string(user.Hash), password)), place: place{q.app, networkOf(q.client)}}
+	j := &job{key: s.keyOf(q, name, against, crypt.Canonical(string(user.Hash), password)), place: place{q.app, questions.Client(q.client)}}
 	if o := s.found(j); o != "" {
 		return o, auth.Realm
 	}
@@ -180,14 +181,4 @@ func (s *Service) keyOf(q question, user, hash, password string) key {
 		mac.Write([]byte(part))
 	}
 	return key(mac.Sum(nil))
-}
-
-// networkOf returns who counts as one client: an address, or the network of IPv6 that one customer has at least.
-func networkOf(client netip.Addr) netip.Prefix {
-	bits := 32
-	if client.Is6() {
-		bits = 64
-	}
-	network, _ := client.Prefix(bits) // the zero value of an address that is not known
-	return network
 }

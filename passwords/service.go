@@ -1,7 +1,6 @@
 package passwords
 
 import (
-	"context"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -16,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"relay/internal/authz"
-	"relay/internal/ratelimit"
+	"relay/internal/questions"
 )
 
 const (
@@ -28,19 +27,15 @@ const (
 	busyRetryAfter = 2
 )
 
-// Admit decides whether an Envoy may ask, before anything else of it is read, and when it has said
-// of which fleet it is. Done is to be called at the end. The error goes to the Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
-
 // Answer returns what answers the checks of Envoys that may ask.
-func (s *Service) Answer(admit Admit) authz.Answer {
+func (s *Service) Answer(admit questions.Admit) authz.Answer {
 	return func(g grpc.ServerStream) error {
 		var q question
 		done, err := admit(g.Context(), func() (*corev3.Node, error) {
-			raw, err := ratelimit.Receive(g, "a check", maxCheck)
+			raw, err := questions.Receive(g, "a check", maxCheck)
 			if err == nil {
 				port, _ := authz.PasswordPort(g.Context())
-				q, err = parse(raw, ratelimit.FleetOf(g.Context()), port)
+				q, err = parse(raw, questions.FleetOf(g.Context()), port)
 			}
 			return &corev3.Node{Cluster: q.fleet}, err
 		})
@@ -101,7 +96,7 @@ func (s *Service) answer(o outcome, realm string) (*authv3.CheckResponse, error)
 // denied has Envoy answer a request itself, with the page of a status.
 func denied(code typev3.StatusCode, header, value string) *authv3.CheckResponse {
 	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)}, DynamicMetadata: authz.Refusal(),
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status: &typev3.HttpStatus{Code: code},
 			Headers: []*corev3.HeaderValueOption{{

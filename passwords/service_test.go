@@ -16,7 +16,7 @@ import (
 
 	"relay/internal/authz"
 	"relay/internal/crypt"
-	"relay/internal/ratelimit"
+	"relay/internal/questions"
 )
 
 // stream is the one on which a check comes.
@@ -82,7 +82,7 @@ func TestAnswer(t *testing.T) {
 		{"large", "external", "/a_0", checkOf(t, strings.Repeat("x", maxCheck)), codes.ResourceExhausted, 0, ""},
 	} {
 		g := &stream{raw: tt.raw, ctx: metadata.NewIncomingContext(t.Context(), metadata.Pairs(
-			ratelimit.FleetHeader, tt.fleet, authz.PasswordHeader, authz.PasswordOf(tt.port)))}
+			questions.FleetHeader, tt.fleet, authz.PasswordHeader, authz.PasswordOf(tt.port)))}
 		err := answer(g)
 		if status.Code(err) != tt.code {
 			t.Errorf("%s: %v, want %s", tt.what, err, tt.code)
@@ -144,7 +144,7 @@ func BenchmarkAnswer(b *testing.B) {
 		{"longest", basic("joe", strings.Repeat("x", crypt.MaxPassword))}, {"too long", "Basic " + strings.Repeat("x", 60_000)},
 	} {
 		g := &stream{raw: checkOf(b, header.authorization), ctx: metadata.NewIncomingContext(b.Context(), metadata.Pairs(
-			ratelimit.FleetHeader, "external", authz.PasswordHeader, authz.PasswordOf("/a_0")))}
+			questions.FleetHeader, "external", authz.PasswordHeader, authz.PasswordOf("/a_0")))}
 		b.Run(header.what, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {

@@ -35,6 +35,7 @@ var (
 	targets  = scrape.NewGauge("relay_probe_targets", "Targets that are asked.", "kind")
 	dropped  = scrape.NewGauge("relay_probe_targets_dropped", "Targets that are not asked, or have no series of their own, because they are too many.", "what")
 	interval = scrape.NewGauge("relay_probe_interval_seconds", "How often each target is asked: longer than set where the rate has no room for all.", "chosen")
+	overdue  = scrape.NewGauge("relay_probe_overdue_seconds", "For how long the target has been due that waits for longest: next to 0, but while an Envoy hangs, or nothing is asked any more.")
 	placed   = scrape.NewGauge("relay_probe_info", "Where it is asked from. It is always 1.", "place")
 )
 
@@ -46,7 +47,7 @@ func newMetrics(registerer prometheus.Registerer, e *Engine) *metrics {
 		hanging: auto.NewGauge(prometheus.GaugeOpts{Name: "relay_probe_hanging", Help: "Probes that did not end yet though their time is over. Each takes one of the places for probes."}),
 	}
 	if registerer != nil {
-		scrape.Register(registerer, e.collect, success, duration, phases, status, expiry, envoyUp, sampled, targets, dropped, interval, placed)
+		scrape.Register(registerer, e.collect, success, duration, phases, status, expiry, envoyUp, sampled, targets, dropped, interval, overdue, placed)
 	}
 	return m
 }
@@ -76,6 +77,7 @@ func (e *Engine) collect(set scrape.Set) {
 	_, longest := e.pace.bounds()
 	set(interval, longest.Seconds(), "label")
 	set(interval, e.pace.sampled.Seconds(), "sample")
+	set(overdue, max(e.queues.overdue(now), e.places.overdue(now)).Seconds())
 	set(placed, 1, e.settings.Place)
 }
 

@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,5 +205,41 @@ func TestEnvoyUpBySilence(t *testing.T) {
 		check("it is down", 0, 0)
 		set(false, false)
 		check("it is back", 1, 1)
+	})
+}
+
+// That nothing is asked any more is told by how long the first target has been due, however seldom each is asked.
+func TestOverdue(t *testing.T) {
+	t.Parallel()
+	s := probe.DefaultSettings()
+	s.Interval, s.Concurrency = time.Hour, 2
+	var hangs atomic.Pointer[chan struct{}]
+	f := &fake{answer: func(context.Context, probe.Target) probe.Result {
+		if c := hangs.Load(); c != nil {
+			<-*c
+		}
+		return probe.Result{OK: true}
+	}}
+	run(t, s, f, func(e *probe.Engine, registry *prometheus.Registry) {
+		overdue := func() float64 { return metric(t, registry, "relay_probe_overdue_seconds") }
+		e.SetTargets(targetsOf(6, false))
+		for range 120 {
+			time.Sleep(time.Minute)
+			if late := overdue(); late > 2 {
+				t.Fatalf("%v s late, of an interval of an hour", late)
+			}
+		}
+		stuck := make(chan struct{})
+		hangs.Store(&stuck)
+		time.Sleep(2 * time.Hour)
+		if late := overdue(); late < 1800 {
+			t.Errorf("%v s late, while all probes hang", late)
+		}
+		hangs.Store(nil)
+		close(stuck)
+		time.Sleep(time.Minute)
+		if late := overdue(); late > 2 {
+			t.Errorf("%v s late when they have ended", late)
+		}
 	})
 }

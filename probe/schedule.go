@@ -166,3 +166,13 @@ func (q *queues) due(now time.Time) (*entry, time.Duration) {
 	}
 	return nil, wait
 }
+
+// overdue is for how long the first target has been due.
+func (q *queues) overdue(now time.Time) (longest time.Duration) {
+	for _, one := range []queue{q.chosen, q.sampled} {
+		if len(one) > 0 {
+			longest = max(longest, now.Sub(one[0].due))
+		}
+	}
+	return longest
+}

@@ -3,6 +3,7 @@ package probe
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -116,4 +117,12 @@ func (p places) forget() {
 			p.waiting[group] = all
 		}
 	}
+}
+
+// overdue is for how long the first of those that wait has been due.
+func (p places) overdue(now time.Time) (longest time.Duration) {
+	for _, all := range p.waiting {
+		longest = max(longest, now.Sub(all[0].due))
+	}
+	return longest
 }

@@ -44,7 +44,8 @@ def read_header(stream):
         kind, end = rest[0], 3 + struct.unpack("!H", rest[1:3])[0]
         if kind in values and URIS <= kind <= ISSUER:
             raise ValueError("a value is there twice")
-        values[kind] = rest[3:end].decode("utf-8", "replace")
+        # No two values may become one text, whatever bytes an authority has signed.
+        values[kind] = rest[3:end].decode("utf-8", "surrogateescape")
         rest = rest[end:]
     return client, values
 
@@ -56,7 +57,7 @@ def device(values):
 
 
 class Handler(socketserver.StreamRequestHandler):
-    timeout = 10  # seconds for the header
+    timeout = 10  # seconds until more of the header has come, which Envoy sends at once
 
     def handle(self):
         try:
@@ -65,7 +66,8 @@ class Handler(socketserver.StreamRequestHandler):
             print("refused:", error, file=sys.stderr)
             return
         self.connection.settimeout(None)
-        self.wfile.write(f"you are {device(values)}, certificate {values.get(FINGERPRINT)}, from {client}\n".encode())
+        told = f"you are {device(values)}, certificate {values.get(FINGERPRINT)}, from {client}\n"
+        self.wfile.write(told.encode("utf-8", "surrogateescape"))
         for line in self.rfile:
             self.wfile.write(line)
 

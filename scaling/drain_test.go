@@ -63,28 +63,64 @@ func TestStartedByPeople(t *testing.T) {
 }
 
 // An instance of which another Relay was told that nothing is in progress gets nothing new for as long as
-// that one may be killing it, also if there is more to do by now.
+// that one may be killing it, also if there is more to do by now, and also when the number that the other one asked for
+// is read before the instance is gone.
 func TestToldDrains(t *testing.T) {
 	t.Parallel()
 	for _, told := range []bool{true, false} {
-		z := newSizing()
-		z.in.left = load{1, true}
-		for len(z.s.drains()) == 0 {
-			z.play(1, 3)
-		}
-		if told {
-			z.s.size.drain.told = z.in.now
-		}
-		held := 0
-		for range 2 * drainHeld / time.Second {
-			z.play(1, 15) // as much as two instances are for
-			if len(z.s.drains()) == 0 && slices.Contains(z.s.leaving(), "shop.2") {
-				held++
+		for name, then := range map[string]func(z *sizing) float64{
+			"there is more to do": func(*sizing) float64 { return 15 }, // as much as two instances are for
+			"the other one has resized it": func(z *sizing) float64 {
+				z.read(sizedApp(func(app *sources.App) { app.Orchestration.Instances = 1 }))
+				return 3
+			},
+		} {
+			z := newSizing()
+			z.in.left = load{1, true}
+			for len(z.s.drains()) == 0 {
+				z.play(1, 3)
+			}
+			if told {
+				z.s.size.drain.told = z.in.now
+			}
+			inProgress, held := then(z), 0
+			for range 2 * drainHeld / time.Second {
+				z.play(1, inProgress)
+				if len(z.s.drains()) == 0 && slices.Contains(z.s.leaving(), "shop.2") {
+					held++
+				}
+			}
+			if told != (held > 0) || len(z.s.leaving()) > 0 {
+				t.Errorf("%s, told %v: held for %d s, and leaving is %v", name, told, held, z.s.leaving())
 			}
 		}
-		if told != (held > 0) || len(z.s.leaving()) > 0 {
-			t.Errorf("told %v: held for %d s, and leaving is %v", told, held, z.s.leaving())
+	}
+}
+
+// An instance that did not run yet when others were chosen to be killed is taken out of rotation too when it runs: the source
+// would kill one that serves in its place.
+func TestStartsWhileOthersDrain(t *testing.T) {
+	t.Parallel()
+	z := newSizing()
+	z.in.left.known = true
+	z.read(sizedApp(func(app *sources.App) { app.Orchestration.Instances = 3 }))
+	for i := 0; len(z.s.drains()) == 0; i++ {
+		if i > 200 {
+			t.Fatal("nothing drains")
 		}
+		z.play(1, 1)
+	}
+	if got := z.s.drains(); len(got) != 1 {
+		t.Fatalf("%v drain, of three of which one does not run", got)
+	}
+	z.read(sizedApp(func(app *sources.App) {
+		app.Orchestration.Instances = 3
+		app.Orchestration.StartedAt["shop.3"] = noon
+		app.Ports[0].Endpoints = append(app.Ports[0].Endpoints, sources.Endpoint{Task: "shop.3"})
+	}))
+	w := z.play(60, 1)
+	if w == nil || w.Instances != 1 || len(w.Kill) != 2 {
+		t.Errorf("it asks for %+v, want one instance, and two named that are killed", w)
 	}
 }
 

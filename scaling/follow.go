@@ -77,6 +77,9 @@ func (s state) readRunning(in *inputs) (state, []event) {
 		case r.version == s.falls:
 		case !in.alone && r.deploying && len(usable) == 0:
 			// Another Relay has put it to sleep, and started it again. Or somebody else has changed it.
+			if s.size != nil {
+				s.wakeTo = s.size.seen
+			}
 			return s.wake(in, time.Time{}, "it was started again while it fell asleep"), nil
 		default:
 			return s.stay(in, "it was changed meanwhile", fallPause)
@@ -141,7 +144,11 @@ func (s state) stay(in *inputs, reason string, pause time.Duration) (state, []ev
 	if s.phase == FallingAsleep || s.unsure || !in.read.deploying {
 		s.dying = nil // nobody has stopped them
 	}
+	stopped := s.phase == Stopping
 	s = s.enter(Awake, in.now, staysAwake+reason)
+	if stopped {
+		s.size = &size{seen: s.wakeTo} // another number is one that others chose
+	}
 	s.notBefore = in.now.Add(pause)
 	return s, []event{{eventStays, reason}}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	modelSeed  = flag.Uint64("model.seed", 0, "the seed of the one run of the model; 0 is some")
+	modelSeed  = flag.Uint64("model.seed", 1, "the seed of the first run of the model; 0 for a new one")
 	modelRuns  = flag.Int("model.runs", 12, "how many runs the model makes")
 	modelSteps = flag.Int("model.steps", 500, "how many steps each has")
 )

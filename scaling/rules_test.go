@@ -224,19 +224,15 @@ func TestWaking(t *testing.T) {
 		err   error
 		read  func(*sources.App)
 		phase Phase
-		away  bool
 	}{
-		"locked":            {sources.ErrLocked, slept, Waking, false},
-		"changed":           {sources.ErrChanged, slept, Waking, false},
-		"away":              {errors.New("no answer"), slept, Waking, true},
-		"gone":              {sources.ErrGone, slept, Off, false},
-		"suspended instead": {sources.ErrChanged, suspended, Off, false},
-		"started instead":   {sources.ErrChanged, func(app *sources.App) { app.Version = "v3" }, Awake, false},
+		"locked":            {sources.ErrLocked, slept, Waking},
+		"changed":           {sources.ErrChanged, slept, Waking},
+		"away":              {errors.New("no answer"), slept, Waking},
+		"gone":              {sources.ErrGone, slept, Off},
+		"suspended instead": {sources.ErrChanged, suspended, Off},
+		"started instead":   {sources.ErrChanged, func(app *sources.App) { app.Version = "v3" }, Awake},
 	} {
 		failed, _ := s.wrote(in, a0(s), sources.Rescaled{}, tt.err)
-		if failed.away != tt.away {
-			t.Errorf("%s: away is %v", name, failed.away)
-		}
 		later := idleInputs(tt.read)
 		if name == "gone" {
 			later.read.version = in.read.version

@@ -83,8 +83,8 @@ func (s state) sized(in *inputs) (state, action) {
 	if in.busy || s.stale(in) {
 		return s, tick
 	}
+	defer s.size.hold(s.size.drain, in.now) // as it is now: what follows may end it
 	tick.events = s.size.follow(in)
-	defer s.size.hold(s.size.drain, in.now)
 	c := r.scaling()
 	config := autoscale.Config{Min: max(c.Min, 1), Max: max(c.Max, c.Min, 1), Target: c.Target, DownAfter: c.DownAfter}
 	wanted := r.instances
@@ -176,8 +176,9 @@ func (s state) shrink(in *inputs, d autoscale.Decision, a action) (state, action
 	r, dr := in.read, s.size.drain
 	there := func(task string) bool { return slices.Contains(r.running, task) }
 	last := len(dr.tasks) > 0 && all(r.serving, func(task string) bool { return slices.Contains(dr.tasks, task) })
-	if dr.to != d.Wanted || !all(dr.tasks, there) || last {
-		tasks := r.surplus(r.instances - d.Wanted)
+	tasks := r.surplus(r.instances - d.Wanted)
+	// One that did not run yet may run by now: then the source would take one that serves in its place.
+	if dr.to != d.Wanted || !all(dr.tasks, there) || last || len(tasks) != len(dr.tasks) {
 		s.size.drain = drain{tasks: tasks, to: d.Wanted, reason: d.Reason, since: in.now}
 		reason := fmt.Sprintf("%s is taken out of rotation, to have %d instances in place of %d: %s", strings.Join(tasks, ", "), d.Wanted, r.instances, d.Reason)
 		if len(tasks) > 0 {

@@ -117,6 +117,31 @@ func TestOthersChoose(t *testing.T) {
 	}
 }
 
+// What others choose while an app falls asleep, or while it is not sure that it was stopped, stays too.
+func TestOthersChooseWhileItSleeps(t *testing.T) {
+	t.Parallel()
+	for name, begin := range map[string]func(z *sizing){
+		"it was to be stopped": func(z *sizing) {
+			z.s.phase, z.s.size, z.s.wakeTo = Stopping, nil, 2
+			z.s, _ = z.s.stay(&z.in, "a request came", fallPause)
+		},
+		"it falls asleep, and another Relay may have stopped it": func(z *sizing) {
+			z.play(1, 15)
+			z.s = z.s.enter(FallingAsleep, z.in.now, "nobody used it")
+			z.in.alone, z.in.read.deploying, z.in.read.serving = false, true, nil
+			z.s, _ = z.s.readRunning(&z.in)
+			z.in.alone = true
+		},
+	} {
+		z := newSizing()
+		begin(z)
+		z.read(sizedApp(func(app *sources.App) { app.Version, app.Orchestration.Instances = "v5", 1 }))
+		if w := z.play(int(respectFor/time.Second)-1, 50); w != nil {
+			t.Errorf("%s: the number that people chose is changed at once: %+v", name, w)
+		}
+	}
+}
+
 // Instances that are too many take nothing new first, and are killed when nothing is in progress at
 // them. More to do ends that.
 func TestShrinks(t *testing.T) {

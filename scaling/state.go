@@ -24,11 +24,10 @@ type state struct {
 	// deployment is that of the last change: another change may take its place.
 	deployment string
 	// attempts counts the tries to change something that failed one after the other, and retry is when
-	// to try again. trouble is why the last one failed, and away is set if the source did not answer.
+	// to try again. trouble is why the last one failed.
 	attempts int
 	retry    time.Time
 	trouble  string
-	away     bool
 
 	// falls is the version of what falls asleep, acknowledged is when all Envoys had said that they ask
 	// first, and told is set once another Relay relies on it. notBefore is when to try again after it
@@ -89,7 +88,7 @@ func (s state) enter(p Phase, now time.Time, reason string) state {
 
 // settle forgets tries that failed.
 func (s state) settle() state {
-	s.attempts, s.retry, s.trouble, s.away = 0, time.Time{}, "", false
+	s.attempts, s.retry, s.trouble = 0, time.Time{}, ""
 	return s
 }
 

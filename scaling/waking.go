@@ -98,7 +98,6 @@ func (s state) wrote(in *inputs, r *sources.Rescale, done sources.Rescaled, err 
 	s.attempts++
 	s.retry = backOff(in.now, s.attempts)
 	s.trouble = err.Error()
-	s.away = !errors.Is(err, sources.ErrChanged) && !errors.Is(err, sources.ErrLocked) && !errors.Is(err, sources.ErrGone)
 	told := []event{{eventTrouble, fmt.Sprintf("%s; the next try is in %s", err, words(s.retry.Sub(in.now)))}}
 	switch {
 	case errors.Is(err, sources.ErrGone):

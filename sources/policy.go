@@ -17,6 +17,9 @@ type HTTP struct {
 	// ClusterWeight is the port's share of the requests that other ports with a
 	// weight claim in the same words: domain, paths and order. Nil has none.
 	ClusterWeight *uint32
+	// Service, if it is set, names what apps of one top-level folder serve together. Only ports of the same
+	// service share requests then, and each of their instances has the share ClusterWeight.
+	Service string `json:",omitempty"`
 
 	// Closed answers every request with 403: a restriction was asked for that
 	// cannot be kept.

@@ -1,5 +1,17 @@
 package sources
 
+import "strings"
+
+// TopFolder is the first folder of an id, whose apps are of one tenant; empty for an app that is in none.
+func TopFolder(id string) string {
+	rest, ok := strings.CutPrefix(id, "/")
+	folder, name, inside := strings.Cut(rest, "/")
+	if !ok || !inside || name == "" {
+		return ""
+	}
+	return folder
+}
+
 // AppRef names a port of another app, such as the one that signs people on.
 type AppRef struct {
 	// App is the id: "/platform/sso".
@@ -17,6 +29,8 @@ type Use struct {
 	Redis bool
 	// Optional is set if requests are served without it.
 	Optional bool
+	// Waits is set if requests wait for an answer of the other app. So they wake it.
+	Waits bool
 }
 
 // Asked is a host outside that a port has Envoys ask.

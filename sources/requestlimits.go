@@ -36,6 +36,8 @@ type ClientRate struct {
 	Rate
 	// Header is in lower case; empty if the address alone counts.
 	Header string `json:",omitempty"`
+	// Clients is how many an Envoy remembers for each route; 0 is as many as it may. It is no matter of the source.
+	Clients uint32 `json:"-"`
 }
 
 // MaxHeldBody is how many bytes Envoys hold of a body whose length is not known: no limit is larger for

@@ -7,11 +7,10 @@ import (
 )
 
 const (
-	// DefaultWakeTimeout and MaxWakeTimeout are for Scaling.WakeTimeout.
-	DefaultWakeTimeout, MaxWakeTimeout = time.Minute, 10 * time.Minute
-	// DefaultScaleTarget is for Scaling.Target, and DefaultScaleDownAfter for Scaling.DownAfter.
-	DefaultScaleTarget    = 10
-	DefaultScaleDownAfter = 5 * time.Minute
+	// MaxWakeTimeout is for Scaling.WakeTimeout.
+	MaxWakeTimeout = 10 * time.Minute
+	// DefaultScaleTarget is for Scaling.Target.
+	DefaultScaleTarget = 10
 	// DefaultQueueLength is for Queue.Length: sources set it where an app does not say.
 	DefaultQueueLength = 100
 	// DefaultQueueTimeout and MaxQueueTimeout are for Queue.Timeout.

@@ -12,6 +12,8 @@ type Shaping struct {
 	// Host is the one that the app sees, with or without a port; empty for that of the request, which
 	// X-Forwarded-Host has otherwise.
 	Host string `json:",omitempty"`
+	// HostOfInstance has the app see the address of the instance as the host, unless Host is set.
+	HostOfInstance bool `json:",omitempty"`
 	// CORS says which other sites' pages may ask.
 	CORS *CORS `json:",omitempty"`
 	// Compress has answers compressed for clients that take that.

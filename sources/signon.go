@@ -52,7 +52,7 @@ func (s *SignOn) uses() []Use {
 	if s == nil || s.App == nil {
 		return nil
 	}
-	return []Use{{AppRef: s.App.AppRef, Setting: "AUTH_APP", Without: "every request is answered 403"}}
+	return []Use{{AppRef: s.App.AppRef, Setting: "AUTH_APP", Without: "every request is answered 403", Waits: true}}
 }
 
 // credentials returns the names of those that are needed to know who somebody is.

@@ -85,6 +85,9 @@ func newIncident(d Draft, services []string, now time.Time) (incident, error) {
 		if !in.End.After(in.Begin) || !in.End.After(now) || in.End.Sub(now) > maxAhead {
 			errs = append(errs, errors.New("end: want a time after the begin, after now and within a year"))
 		}
+		if now.Sub(in.Begin) > maxAhead {
+			errs = append(errs, errors.New("begin: want a time within a year"))
+		}
 	case !slices.Contains(incidentStates, state):
 		errs = append(errs, fmt.Errorf("state: want %s", strings.Join(incidentStates, ", ")))
 	}
@@ -241,8 +244,8 @@ func (in incident) foreign(now time.Time) error {
 			return errors.New("it has a text of tomorrow")
 		}
 	}
-	if in.Begin.Sub(now) > maxAhead {
-		return errors.New("it begins too far ahead")
+	if in.Begin.Sub(now) > maxAhead || in.End.Sub(now) > maxAhead+maxSkew {
+		return errors.New("it begins or ends too far ahead")
 	}
 	return in.sound(in.ID)
 }
@@ -256,7 +259,7 @@ func (in incident) sound(key string) error {
 	if len(in.Updates) == 0 || len(in.Updates) > maxUpdates+1 || len(in.Services) > maxServices {
 		errs = append(errs, errors.New("it has no text, or too many"))
 	}
-	if in.Begin.IsZero() || in.Maintenance != in.End.After(in.Begin) {
+	if !writable(in.Begin) || in.Maintenance != in.End.After(in.Begin) || in.Maintenance && !writable(in.End) {
 		errs = append(errs, errors.New("its times cannot be"))
 	}
 	errs = append(errs, plainText("title", in.Title, maxTitle))
@@ -264,12 +267,18 @@ func (in incident) sound(key string) error {
 		errs = append(errs, plainText("services", name, maxName))
 	}
 	for _, u := range in.Updates {
-		if !slices.Contains(allStates(in.Maintenance), u.State) || u.Time.IsZero() {
+		if !slices.Contains(allStates(in.Maintenance), u.State) || !writable(u.Time) {
 			errs = append(errs, errors.New("a state or time of a text cannot be"))
 		}
 		errs = append(errs, publicText("text", u.Text, maxText))
 	}
 	return errors.Join(errs...)
+}
+
+// writable reports whether a time can be: JSON has years from 0 to 9999 only, and no page is made of what it cannot say.
+func writable(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 1970 && year <= 9999
 }
 
 func allStates(maintenance bool) []string {

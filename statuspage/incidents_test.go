@@ -138,7 +138,10 @@ func TestInvalidIncidents(t *testing.T) {
 		`the page has no "z": it has a, b, c`: func(d *Draft) { d.Services = []string{"a", "z"} },
 		"state: want investigating":           func(d *Draft) { d.State = "resolved" },
 		"end: want a time after the begin":    func(d *Draft) { d.Maintenance = true },
-		"state: that of maintenance":          func(d *Draft) { d.Maintenance, d.State, d.End = true, "monitoring", time.Now().Add(time.Hour) },
+		"begin: want a time within a year": func(d *Draft) {
+			d.Maintenance, d.Begin, d.End = true, moment(t, "0000-01-01T00:00:00+23:00"), time.Now().Add(time.Hour)
+		},
+		"state: that of maintenance": func(d *Draft) { d.Maintenance, d.State, d.End = true, "monitoring", time.Now().Add(time.Hour) },
 	} {
 		d := good
 		change(&d)
@@ -271,6 +274,15 @@ func TestMergedInAnyOrder(t *testing.T) {
 	}
 }
 
+func moment(t *testing.T, text string) time.Time {
+	t.Helper()
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
 // What another place says is published only if it could have been written here.
 func TestHostileIncidents(t *testing.T) {
 	t.Parallel()
@@ -293,6 +305,11 @@ func TestHostileIncidents(t *testing.T) {
 		"no begin":          func(a *api.Incident) { a.Begin = time.Time{} },
 		"no end":            func(a *api.Incident) { a.Maintenance = true; a.Updates[0].State = "scheduled" },
 		"odd service":       func(a *api.Incident) { a.Services = []string{"a\nb"} },
+		"year -1":           func(a *api.Incident) { a.Begin = moment(t, "0000-01-01T00:00:00+23:00") },
+		"text of year -1":   func(a *api.Incident) { a.Updates[0].Time = moment(t, "0000-01-01T00:00:00+23:00") },
+		"ends in year 10000": func(a *api.Incident) {
+			a.Maintenance, a.AnnouncedEnd, a.Updates[0].State = true, moment(t, "9999-12-31T23:59:59-23:00"), "scheduled"
+		},
 	} {
 		a := good()
 		change(&a)

@@ -8,6 +8,7 @@ import (
 type seenProbe struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
+	Kind     string    `json:"kind"`
 	Fleet    string    `json:"fleet"`
 	Envoy    string    `json:"envoy"`
 	Domain   string    `json:"domain"`

@@ -173,6 +173,7 @@ services:
   - {name: fleet, fleets: [external]}
   - {name: both, fleets: [internal], domains: ["*"]}
   - {name: probes, probes: [imp-1, "external/edge-1/*"]}
+  - {name: devices, probes: ["device-*", device.named.test]}
 `)
 	for _, tt := range []struct {
 		probe seenProbe
@@ -181,6 +182,11 @@ services:
 		{seenProbe{ID: "external/edge-1/shop.test", Name: "shop.test", Domain: "shop.test", App: "/shop/web", Fleet: "external"}, "domains apps fleet probes"},
 		{seenProbe{ID: "internal/edge-2/a.b.shop.test", Name: "a.b.shop.test", Domain: "a.b.shop.test", App: "/web", Fleet: "internal"}, "domains both"},
 		{seenProbe{ID: "internal/edge-2/imp-1", Name: "imp-1", Fleet: "internal"}, "probes"},
+		{seenProbe{ID: "tcp/edge-3/device-1", Name: "device-1", Kind: "device", App: "/connections", Fleet: "tcp"}, "devices"},
+		{seenProbe{ID: "//device-names", Name: "device-names", Kind: "dns"}, "devices"},
+		// An app chose the name, and does not get among the devices by that, unless all of it is in the settings.
+		{seenProbe{ID: "tcp/edge-3/device-1.evil.test", Name: "device-1.evil.test", Kind: "http", Domain: "device-1.evil.test", App: "/evil", Fleet: "tcp"}, ""},
+		{seenProbe{ID: "tcp/edge-3/device.named.test", Name: "device.named.test", Kind: "http", Domain: "device.named.test", App: "/named", Fleet: "tcp"}, "devices"},
 		{seenProbe{ID: "other/edge-2/shop.test.evil", Name: "shop.test.evil", Domain: "shop.test.evil", App: "/shopping", Fleet: "other"}, ""},
 	} {
 		var got []string

@@ -74,5 +74,9 @@ func (s selector) selects(p seenProbe) bool {
 	if s.domains.empty() && s.apps.empty() && s.probes.empty() {
 		return true // the fleets are all that is asked for
 	}
-	return s.domains.fit(p.Domain) || s.apps.fit(p.App) || s.probes.fit(p.Name) || s.probes.fit(p.ID)
+	return s.domains.fit(p.Domain) || s.apps.fit(p.App) || s.probes.fit(p.ID) || s.probes.plain[p.Name] || p.named() && s.probes.fit(p.Name)
 }
+
+// named reports whether who runs the probes chose the name of one: of a virtual device, or a target of the settings. Others have
+// the name of a domain, which an app chooses: that may begin as a device's does.
+func (p seenProbe) named() bool { return p.Kind == "device" || p.App == "" }

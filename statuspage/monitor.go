@@ -42,6 +42,8 @@ type Monitor struct {
 
 	// saving is held while the file is used. It is taken before mu, so that a slow disk keeps nobody from the View.
 	saving sync.Mutex
+	// toDisk is write, but in a test.
+	toDisk func() error
 	store  *store
 	loaded bool
 	failed atomic.Int64 // how often it could not be saved
@@ -70,6 +72,7 @@ func New(cfg Config) *Monitor {
 		records: make(map[string]*record), prior: make(map[string]record), incidents: make(map[string]incident),
 		changedServices: make(map[string]bool), changedIncidents: make(map[string]bool),
 	}
+	m.toDisk = m.write
 	for i, s := range cfg.Settings.Services {
 		m.names = append(m.names, s.Name)
 		m.selectors = append(m.selectors, newSelector(s))
@@ -130,6 +133,8 @@ func (m *Monitor) Serve(ctx context.Context) error {
 	}
 	defer m.close()
 	defer asking.Wait()
+	saves := make(chan struct{}, 1)
+	asking.Go(func() { m.saveWhen(ctx, saves) })
 	began, saved := time.Now(), time.Now()
 	timer := time.NewTimer(nextLook(0))
 	defer timer.Stop()
@@ -142,9 +147,24 @@ func (m *Monitor) Serve(ctx context.Context) error {
 			changed := m.look(now)
 			timer.Reset(nextLook(time.Since(began)))
 			if changed || time.Since(saved) >= saveEvery {
-				m.save()
 				saved = now
+				select {
+				case saves <- struct{}{}:
+				default: // it is to be saved already
+				}
 			}
+		}
+	}
+}
+
+// saveWhen saves each time that it is to, until the context ends. A disk that hangs keeps nobody from looking.
+func (m *Monitor) saveWhen(ctx context.Context, saves <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-saves:
+			_ = m.save() // is logged
 		}
 	}
 }

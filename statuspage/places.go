@@ -55,7 +55,7 @@ func ownReader(own Probes) reader {
 		a := answer{name: said.Place, at: said.Time, interval: seconds(said.Interval, maxInterval), sampleInterval: seconds(said.SampleInterval, maxSampleInterval)}
 		for _, p := range said.Probes[:min(len(said.Probes), maxPlaceProbes)] {
 			a.probes = append(a.probes, seenProbe{
-				ID: p.ID, Name: p.Name, Fleet: p.Fleet, Envoy: p.Envoy, Domain: p.Domain, App: p.App,
+				ID: p.ID, Name: p.Name, Kind: p.Kind, Fleet: p.Fleet, Envoy: p.Envoy, Domain: p.Domain, App: p.App,
 				Sampled: p.Sampled, Success: p.Success, Late: p.Late, Skipped: p.Skipped, Time: p.Time, Since: p.Since, Duration: p.Duration, Interval: p.Interval,
 			})
 		}

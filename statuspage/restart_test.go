@@ -175,3 +175,37 @@ func TestEnvoyOfItsOwn(t *testing.T) {
 		t.Errorf("through one Envoy: %+v", j)
 	}
 }
+
+// A disk that hangs costs what a restart would forget, and not what the public is told.
+func TestHangingDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := newFakePlace("a.test", "b.test", "c.test")
+		m, stop := monitored(t, Config{Settings: parsed(t, threeServices), Dir: t.TempDir()}, place)
+		hangs, saves := make(chan struct{}), 0
+		m.saving.Lock()
+		m.toDisk = func() error {
+			if saves++; saves > 1 { // the first one reads what is there
+				<-hangs
+			}
+			return nil
+		}
+		m.saving.Unlock()
+		time.Sleep(3 * time.Minute)
+		if got := states(m); got != "up up up" {
+			t.Errorf("at first: %s", got)
+		}
+		place.find("a.test", false)
+		time.Sleep(2 * time.Minute)
+		if got := states(m); got != "down up up" {
+			t.Errorf("while the disk hangs: %s", got)
+		}
+		if checked := time.Since(m.View().Time); checked > lookEvery {
+			t.Errorf("it was looked %s ago", checked)
+		}
+		close(hangs)
+		stop()
+		if saves < 2 {
+			t.Errorf("it was saved %d times", saves)
+		}
+	})
+}

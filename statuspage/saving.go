@@ -15,7 +15,7 @@ func (m *Monitor) save() error {
 	if m.cfg.Dir == "" {
 		return nil
 	}
-	err := m.write()
+	err := m.toDisk()
 	if errors.Is(err, errDamaged) && m.setAside(err) { // which was not found before: all is in memory still
 		err = m.write()
 	}

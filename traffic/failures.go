@@ -311,7 +311,8 @@ func (f *Failures) LastID() uint64 {
 	return f.lastID
 }
 
-// OfApp returns how many failures an app had in the last hour, as PerApp does.
+// OfApp returns how many failures an app had in the last hour, without those for which clients are
+// to blame.
 func (f *Failures) OfApp(id string) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -330,18 +331,4 @@ func (f *Failures) Crashed(fleet, app string) uint64 {
 		return a.crashed[fleet]
 	}
 	return 0
-}
-
-// PerApp returns how many failures apps had in the last hour, without those for which clients are
-// to blame. Apps without any are not in it.
-func (f *Failures) PerApp() map[string]uint64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now, all := time.Now(), make(map[string]uint64, len(f.apps))
-	for id, app := range f.apps {
-		if n := app.counts.sum(now); n > 0 {
-			all[id] = n
-		}
-	}
-	return all
 }

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-var modelSeed = flag.Uint64("model-seed", 0, "seed of the model; 0 for a new one")
+var modelSeed = flag.Uint64("model-seed", 1, "seed of the model; 0 for a new one")
 
 var modelSteps = flag.Int("model-steps", 20_000, "steps of the model")
 

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,20 +75,22 @@ func FuzzReadEvents(f *testing.F) {
 // A stream that ends, or says nothing, is opened again after the last change that was seen.
 func TestEventsAreFollowed(t *testing.T) {
 	t.Parallel()
-	streams := 0
+	var mu sync.Mutex
 	var after []string
 	hang := make(chan struct{})
 	c := testClient(t, func(w http.ResponseWriter, r *http.Request) {
-		streams++
+		mu.Lock()
 		after = append(after, r.Header.Get("Last-Event-ID"))
-		if streams == 2 {
+		stream := len(after)
+		mu.Unlock()
+		if stream == 2 {
 			http.Error(w, "too many read events", http.StatusServiceUnavailable)
 			return
 		}
 		w.Header().Set("Content-Type", "text/event-stream")
-		fmt.Fprintf(w, "id: %d\nevent: change\ndata: %d\n\nevent: failure\ndata: x\n\n", streams, streams)
+		fmt.Fprintf(w, "id: %d\nevent: change\ndata: %d\n\nevent: failure\ndata: x\n\n", stream, stream)
 		w.(http.Flusher).Flush()
-		if streams == 3 {
+		if stream == 3 {
 			select { // silent, not ended
 			case <-r.Context().Done():
 			case <-hang:
@@ -95,10 +98,10 @@ func TestEventsAreFollowed(t *testing.T) {
 		}
 	})
 	defer close(hang)
-	c.silence = 50 * time.Millisecond
 	var waits []time.Duration
 	c.pause = func(_ context.Context, wait time.Duration) error {
 		waits = append(waits, wait)
+		c.silence = time.Minute
 		return nil
 	}
 	ctx, stop := context.WithTimeout(t.Context(), time.Minute)
@@ -109,11 +112,16 @@ func TestEventsAreFollowed(t *testing.T) {
 		if e.ID != "" {
 			got = append(got, string(e.Data))
 		}
-		if string(e.Data) == "4" {
+		switch string(e.Data) {
+		case "3": // what comes with it is read still
+			c.silence = 50 * time.Millisecond
+		case "4":
 			stop()
 		}
 		return nil
 	}, func(err error, _ time.Duration) { lost = append(lost, err.Error()) })
+	mu.Lock()
+	defer mu.Unlock()
 	if !errors.Is(err, context.Canceled) || !slices.Equal(got, []string{"1", "3", "4"}) || !slices.Equal(after, []string{"", "1", "1", "3"}) {
 		t.Errorf("%v, %q after %q", err, got, after)
 	}

@@ -136,6 +136,13 @@ func (a *auth) plan(ttl time.Duration, renewable bool) {
 	}
 }
 
+// renewInTime renews the token if it is time to.
+func (a *auth) renewInTime(ctx context.Context) {
+	if !a.renewAt.IsZero() && !time.Now().Before(a.renewAt) {
+		a.renew(ctx)
+	}
+}
+
 // renew prolongs the token. What it cannot prolong any further, by failure or
 // because Vault's maximum is near, it replaces by a new login.
 func (a *auth) renew(ctx context.Context) {

@@ -27,7 +27,6 @@ const valueField = "value"
 type Credentials struct {
 	path      string
 	sink      credentials.Sink
-	logger    *slog.Logger
 	reloads   *coalesce.Requests
 	reporter  *reading.Reporter
 	transport *failover
@@ -61,7 +60,7 @@ func NewCredentials(config Config, path string, sink credentials.Sink, logger *s
 		return nil, fmt.Errorf("vault: %w", err)
 	}
 	return &Credentials{
-		path: strings.Trim(path, "/"), sink: sink, logger: logger, reloads: coalesce.NewRequests(),
+		path: strings.Trim(path, "/"), sink: sink, reloads: coalesce.NewRequests(),
 		reporter: reading.NewReporter(source, logger, registerer), transport: transport,
 		client:   &client{api: api, auth: &auth{config: config, api: api, logger: logger}, setting: "--vault-credentials"},
 		schedule: schedule{interval: config.PollInterval}, known: make(map[string]*knownCredential),
@@ -80,24 +79,14 @@ func (s *Credentials) Reload(ctx context.Context) error { return s.reloads.Ask()
 func (s *Credentials) Serve(ctx context.Context) error {
 	defer s.transport.base.CloseIdleConnections()
 	s.schedule.start(time.Now())
-	for {
-		timer := time.NewTimer(time.Until(s.schedule.next(s.client.auth.renewAt)))
-		select {
-		case <-ctx.Done():
-		case <-s.reloads.Wanted():
-			s.read(ctx)
-		case <-timer.C:
-			if at := s.client.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
-				s.client.auth.renew(ctx)
-			}
-			if s.schedule.isTimeToRead(time.Now()) {
-				s.read(ctx)
-			}
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
+	return follow(ctx, s.reloads, func(time.Time) time.Time { return s.schedule.next(s.client.auth.renewAt) }, s.read, s.work)
+}
+
+// work renews the token, and reads, each if it is time.
+func (s *Credentials) work(ctx context.Context) {
+	s.client.auth.renewInTime(ctx)
+	if s.schedule.isTimeToRead(time.Now()) {
+		s.read(ctx)
 	}
 }
 

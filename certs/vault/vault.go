@@ -1,6 +1,7 @@
 // Package vault reads certificates that marathon-acme stores in Vault's KV
 // version 2: "live" names the certificates and their versions,
-// "certificates/<name>" holds them. "authorities/<name>" are those of clients. It never writes.
+// "certificates/<name>" holds them. "authorities/<name>" are those of clients. It also reads
+// the credentials that apps name, from a path of their own. It never writes.
 package vault
 
 import (
@@ -24,7 +25,6 @@ const source = "vault"
 // Source reads certificates from Vault and hands them to a sink.
 type Source struct {
 	sink      certs.StoreSink
-	logger    *slog.Logger
 	reloads   *coalesce.Requests
 	reporter  *reading.Reporter
 	reader    *reader
@@ -48,7 +48,6 @@ func New(config Config, sink certs.StoreSink, logger *slog.Logger, registerer pr
 	auth := &auth{config: config, api: api, logger: logger}
 	return &Source{
 		sink:      sink,
-		logger:    logger,
 		reloads:   coalesce.NewRequests(),
 		reporter:  reading.NewReporter(source, logger, registerer),
 		transport: transport,
@@ -77,20 +76,7 @@ func (s *Source) Reload(ctx context.Context) error { return s.reloads.Ask().Wait
 func (s *Source) Serve(ctx context.Context) error {
 	defer s.transport.base.CloseIdleConnections()
 	s.schedule.start(time.Now())
-	for {
-		timer := time.NewTimer(time.Until(s.wakeAt(time.Now())))
-		select {
-		case <-ctx.Done():
-		case <-s.reloads.Wanted():
-			s.read(ctx)
-		case <-timer.C:
-			s.work(ctx)
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-	}
+	return follow(ctx, s.reloads, s.wakeAt, s.read, s.work)
 }
 
 // wakeAt is when there is something to do.
@@ -117,9 +103,7 @@ func (s *Source) nextChange(now time.Time) time.Time {
 // work renews the token, reads, and hands on what time alone changed, each if it is
 // time.
 func (s *Source) work(ctx context.Context) {
-	if at := s.reader.auth.renewAt; !at.IsZero() && !time.Now().Before(at) {
-		s.reader.auth.renew(ctx)
-	}
+	s.reader.auth.renewInTime(ctx)
 	if s.schedule.isTimeToRead(time.Now()) {
 		s.read(ctx)
 	}

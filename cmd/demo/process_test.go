@@ -7,8 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -20,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"relay/xds/envoytest"
 )
 
 // patience bounds every wait for something that must happen.
@@ -39,6 +39,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	envoytest.MoreAtOnce(2)
 	code := m.Run()
 	if dir, _ := binaries(); dir != "" {
 		_ = os.RemoveAll(dir)
@@ -62,27 +63,6 @@ type process struct {
 	all bytes.Buffer
 }
 
-// given are the ports that freePort has returned.
-var given sync.Map
-
-// freePort returns a port that nothing listens on, below those that the system
-// hands out by itself, which the tasks of simulated apps take.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		port := fmt.Sprint(20000 + rand.IntN(12000))
-		if _, twice := given.LoadOrStore(port, true); twice {
-			continue
-		}
-		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
-	t.Fatal("no free port between 20000 and 32000")
-	return ""
-}
-
 // launch starts a demo on free ports.
 func launch(t *testing.T, stdout *os.File, args ...string) *process {
 	t.Helper()
@@ -104,7 +84,7 @@ func prepare(t *testing.T, args ...string) *process {
 	p := &process{t: t, tmp: t.TempDir(), ports: make(map[string]string), done: make(chan error, 1)}
 	for _, flag := range []string{"http", "https", "marathon", "renew", "admin", "xds", "envoy-admin"} {
 		if !slices.Contains(args, "--"+flag) {
-			p.ports[flag] = freePort(t)
+			p.ports[flag] = fmt.Sprint(envoytest.FreePort(t))
 			args = append(args, "--"+flag, p.ports[flag])
 		}
 	}

@@ -79,8 +79,9 @@ func (b *bootstrapCmd) warnOfFiles(s streams) {
 	}
 }
 
-// fewConnections are less than an edge should be able to have.
-const fewConnections = 4096
+// fewConnections are so few that clients could use up all descriptors by HTTP/2, before they use up the memory:
+// see docs/edge.md.
+const fewConnections = 1 << 17
 
 // limits are those that were given, and else those of this machine.
 func (b *bootstrapCmd) limits(s streams) (limits deploy.Limits, err error) {
@@ -92,8 +93,8 @@ func (b *bootstrapCmd) limits(s streams) (limits deploy.Limits, err error) {
 	if b.MaxConnections != nil {
 		limits.MaxConnections = *b.MaxConnections
 	} else if limits.MaxConnections < fewConnections {
-		_, _ = fmt.Fprintf(s.err, "relay: only %d clients can connect to this Envoy at the same time: processes may have few descriptors here (ulimit -Hn); "+
-			"allow more, such as with LimitNOFILE=1048576 in systemd's unit, and run this again\n", limits.MaxConnections)
+		_, _ = fmt.Fprintf(s.err, "relay: only %d clients can connect to this Envoy at the same time: processes may have few descriptors here (ulimit -Hn). "+
+			"By HTTP/2 clients can use up all of them, and an Envoy with TCP services ends then; allow more, such as with LimitNOFILE=1048576 in systemd's unit, and run this again\n", limits.MaxConnections)
 	}
 	if b.MaxHeap != nil {
 		limits.MaxHeap = *b.MaxHeap << 20

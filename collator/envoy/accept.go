@@ -3,25 +3,19 @@ package envoy
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
-	rlsv3 "github.com/envoyproxy/go-control-plane/envoy/config/ratelimit/v3"
-	commonratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/common/ratelimit/v3"
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/network/ratelimit/v3"
 	previousprioritiesv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/priority/previous_priorities/v3"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/ratelimit"
 	"relay/xds"
 )
-
-// AcceptDomain is that of the questions whether a new connection may go on now. The descriptors are
-// those of WakeDomain, without the node.
-const AcceptDomain = "relay.accept"
 
 // AcceptSlotsTold is the name by which a bootstrap says how many clusters of Relays it has for
 // questions about connections: as many as for queues.
@@ -36,19 +30,12 @@ const acceptLongest = 3 * time.Minute
 // acceptDiscovery takes the filter by which new connections to a service wait from the ADS stream. In
 // the chain itself, a later Relay could not change anything of it without ending the connections.
 func acceptDiscovery(cluster string) *listenerv3.Filter {
-	return &listenerv3.Filter{
-		Name: routing.AcceptFilter(cluster),
-		ConfigType: &listenerv3.Filter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: adsSource(15 * time.Second),
-			TypeUrls:     []string{typeURL(&ratelimitv3.RateLimit{})},
-		}},
-	}
+	return discoveredForConnections(routing.AcceptFilter(cluster), &ratelimitv3.RateLimit{})
 }
 
 // AcceptFilter makes the filter by which new connections to a service wait until Relay says that it is
 // their turn. All Envoys ask the same Relay about a service, by a cluster of the bootstrap. If Relay is
-// away, connections go on. See
-// https://www.envoyproxy.io/docs/envoy/latest/configuration/listeners/network_filters/rate_limit_filter
+// away, connections go on.
 func AcceptFilter(f *routing.Fleet, cluster string) (*corev3.TypedExtensionConfig, error) {
 	return acceptFilterBy(f, cluster, acceptCluster(QueueSlot(cluster)))
 }
@@ -56,23 +43,10 @@ func AcceptFilter(f *routing.Fleet, cluster string) (*corev3.TypedExtensionConfi
 // acceptFilterBy makes the filter for Envoys that reach Relay by a cluster of their bootstrap.
 func acceptFilterBy(f *routing.Fleet, cluster, relays string) (*corev3.TypedExtensionConfig, error) {
 	var p packer
-	app, port := routing.SplitClusterName(cluster)
-	entry := func(key, value string) *commonratelimitv3.RateLimitDescriptor_Entry {
-		return &commonratelimitv3.RateLimitDescriptor_Entry{Key: key, Value: value}
-	}
-	config := p.extension(routing.AcceptFilter(cluster), &ratelimitv3.RateLimit{
-		StatPrefix: "accept", Domain: AcceptDomain, Timeout: durationpb.New(acceptLongest),
-		Descriptors: []*commonratelimitv3.RateLimitDescriptor{{Entries: []*commonratelimitv3.RateLimitDescriptor_Entry{
-			entry(WakeApp, strings.ReplaceAll(app, "%", "%%")), entry(WakePort, strconv.Itoa(port)),
-			entry(WakeClient, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
-		}}},
-		RateLimitService: &rlsv3.RateLimitServiceConfig{TransportApiVersion: corev3.ApiVersion_V3, GrpcService: &corev3.GrpcService{
-			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relays}},
-			Timeout:         durationpb.New(acceptLongest),
-			InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
-			RetryPolicy:     askUntilStarted(&p),
-		}},
-	})
+	config := connectionQuestion{
+		domain: ratelimit.AcceptDomain, stats: "accept",
+		relay: relayCall(f, relays, acceptLongest, askUntilStarted(&p)),
+	}.filter(&p, routing.AcceptFilter(cluster), cluster)
 	return config, p.err
 }
 

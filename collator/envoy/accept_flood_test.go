@@ -12,7 +12,7 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
 	"relay/certs"
-	"relay/collator/envoy"
+	"relay/internal/ratelimit"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -83,7 +83,7 @@ func (w *tcpWaker) answering(code ratelimitv3.RateLimitResponse_Code) (stop func
 		for {
 			select {
 			case conn := <-w.asked:
-				if conn.domain == envoy.AcceptDomain {
+				if conn.domain == ratelimit.AcceptDomain {
 					conn.answer <- code
 				}
 			case <-done:

@@ -10,7 +10,7 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
 	"relay/certs"
-	"relay/collator/envoy"
+	"relay/internal/ratelimit"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -44,7 +44,7 @@ func waitsForTurns(t *testing.T, o envoytest.Options) {
 
 	first, second := dial(t, port), dial(t, port)
 	w := e.tcp.next(t)
-	if w.domain != envoy.AcceptDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" {
+	if w.domain != ratelimit.AcceptDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" {
 		t.Errorf("asked with %+v", w)
 	}
 	w.answer <- ratelimitv3.RateLimitResponse_OK

@@ -2,7 +2,6 @@ package envoy_test
 
 import (
 	"path/filepath"
-	"slices"
 	"testing"
 
 	"relay/certs/certstest"
@@ -15,7 +14,6 @@ import (
 // log, with a file, with a collector, and with one that is away. They take turns, so what else runs on the machine hits
 // all alike.
 func BenchmarkAccessLog(b *testing.B) {
-	const rounds, perRound = 40, 2000
 	var c logCollector
 	names := []string{"off", "file", "collector", "away"}
 	var envoys []*loggingEnvoy
@@ -27,19 +25,5 @@ func BenchmarkAccessLog(b *testing.B) {
 		e.eventually(b, request{host: "a.test", path: "/"}, status(200))
 		envoys = append(envoys, &loggingEnvoy{e.envoy, e.fleet.HTTP.String()})
 	}
-	for b.Loop() {
-		costs := make([][]float64, len(envoys))
-		for range rounds {
-			for i, e := range envoys {
-				before := e.nanoseconds(b)
-				e.load(b, perRound)
-				costs[i] = append(costs[i], float64(e.nanoseconds(b)-before)/perRound/1000)
-			}
-		}
-		for i, name := range names {
-			slices.Sort(costs[i])
-			b.ReportMetric(costs[i][rounds/2], "µs-"+name)
-		}
-	}
-	b.ReportMetric(0, "ns/op")
+	inTurns(b, names, envoys)
 }

@@ -40,12 +40,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 			// Else an ejection, or that an instance is draining, could take a second to count.
 			UpdateMergeWindow: durationpb.New(0),
 		},
-		// Requests queue in the app. Envoy has a queue for each worker and endpoint: in
-		// that of a slow endpoint requests would wait that another could answer.
-		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
-			thresholds(corev3.RoutingPriority_DEFAULT, c.Upstream),
-			thresholds(corev3.RoutingPriority_HIGH, c.Upstream),
-		}},
+		CircuitBreakers: breakers(c.Upstream),
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			httpProtocolOptions: p.pack(upstreamProtocol(c, f.Options)),
 		},
@@ -54,6 +49,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		OutlierDetection:              outlierDetection(c),
 		UpstreamConnectionOptions:     keepalive(),
 		UpstreamBindConfig:            userTimeout(c),
+		Metadata:                      namesInstances(c),
 	}
 	if c.Sticky {
 		cluster.CommonLbConfig.OverrideHostStatus = whereClientsStay()
@@ -62,9 +58,7 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 		cluster.LbConfig = maglevTable()
 	}
 	if c.TCP {
-		// A client that may not come to an instance that drains tries again; one that does would be
-		// cut off soon.
-		cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+		tcpCluster(cluster, c)
 	}
 	if c.Redis {
 		redisCluster(&p, cluster, c.RedisPassword)
@@ -80,6 +74,15 @@ func Cluster(name string, c routing.Connections, f *routing.Fleet) (*clusterv3.C
 	return cluster, p.err
 }
 
+func tcpCluster(cluster *clusterv3.Cluster, c routing.Connections) {
+	// A client that may not come to an instance that drains tries again; one that does would be
+	// cut off soon.
+	cluster.CommonLbConfig.HealthyPanicThreshold = &typev3.Percent{Value: 0}
+	// Envoy puts connections with one source address into one pool, in which all have the PROXY header of
+	// the first. A device would be taken for another one.
+	cluster.ConnectionPoolPerDownstreamConnection = c.SaysWho
+}
+
 // whereClientsStay are the states in which an instance keeps its clients.
 func whereClientsStay() *corev3.HealthStatusSet {
 	return &corev3.HealthStatusSet{Statuses: []corev3.HealthStatus{
@@ -93,6 +96,15 @@ var balancers = map[sources.Balance]clusterv3.Cluster_LbPolicy{
 	sources.BalanceRoundRobin:   clusterv3.Cluster_ROUND_ROBIN,
 	sources.BalanceRandom:       clusterv3.Cluster_RANDOM,
 	sources.BalanceHash:         clusterv3.Cluster_MAGLEV,
+}
+
+// breakers have requests queue in the app. Envoy has a queue for each worker and endpoint: in that of a slow endpoint
+// requests would wait that another could answer.
+func breakers(u sources.Upstream) *clusterv3.CircuitBreakers {
+	return &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{
+		thresholds(corev3.RoutingPriority_DEFAULT, u),
+		thresholds(corev3.RoutingPriority_HIGH, u),
+	}}
 }
 
 // thresholds limits only what the app asks to be limited.

@@ -97,6 +97,3 @@ func originIfAllowed(origins []string) string {
 	}
 	return extract("request.headers['origin']", "^(?:"+strings.Join(patterns, "|")+")$", 0)
 }
-
-// plainText keeps Envoy from taking a text for a format.
-func plainText(text string) string { return strings.ReplaceAll(text, "%", "%%") }

@@ -14,8 +14,9 @@ import (
 // routing.CleanEndpoints returns them. Without endpoints it is empty and Envoy answers
 // 503. It must exist all the same, or the cluster never gets warm.
 //
-// redis tells that the instances are servers of Redis, whose slots have keys of their own.
-func Endpoints(name string, redis bool, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
+// of says what the connections are for: the slots of servers of Redis have keys of their own, and instances that get
+// their address as the host have it as their name.
+func Endpoints(name string, of routing.Connections, endpoints []sources.Endpoint) *endpointv3.ClusterLoadAssignment {
 	assignment := &endpointv3.ClusterLoadAssignment{ClusterName: name}
 	var locality *endpointv3.LocalityLbEndpoints
 	for i, e := range endpoints {
@@ -26,12 +27,23 @@ func Endpoints(name string, redis bool, endpoints []sources.Endpoint) *endpointv
 			}
 			assignment.Endpoints = append(assignment.Endpoints, locality)
 		}
-		locality.LbEndpoints = append(locality.LbEndpoints, lbEndpoint(e, redis))
+		locality.LbEndpoints = append(locality.LbEndpoints, lbEndpoint(e, of))
 	}
 	return assignment
 }
 
-func lbEndpoint(e sources.Endpoint, redis bool) *endpointv3.LbEndpoint {
+// namesInstances tells the cluster apart from that without names of instances: older Envoys do not take a name for an
+// instance that they have, and a changed cluster has them all anew.
+func namesInstances(c routing.Connections) *corev3.Metadata {
+	if !c.HostOfInstance {
+		return nil
+	}
+	return &corev3.Metadata{FilterMetadata: map[string]*structpb.Struct{
+		"relay": {Fields: map[string]*structpb.Value{"host_of_instance": structpb.NewBoolValue(true)}},
+	}}
+}
+
+func lbEndpoint(e sources.Endpoint, of routing.Connections) *endpointv3.LbEndpoint {
 	status := corev3.HealthStatus_HEALTHY
 	switch e.Health {
 	case sources.Degraded:
@@ -39,12 +51,14 @@ func lbEndpoint(e sources.Endpoint, redis bool) *endpointv3.LbEndpoint {
 	case sources.Draining:
 		status = corev3.HealthStatus_DRAINING
 	}
+	endpoint := &endpointv3.Endpoint{Address: socketAddress(e.Address)}
+	if of.HostOfInstance {
+		endpoint.Hostname = e.Address.String()
+	}
 	return &endpointv3.LbEndpoint{
-		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: &endpointv3.Endpoint{
-			Address: socketAddress(e.Address),
-		}},
-		HealthStatus: status,
-		Metadata:     endpointMetadata(e, redis),
+		HostIdentifier: &endpointv3.LbEndpoint_Endpoint{Endpoint: endpoint},
+		HealthStatus:   status,
+		Metadata:       endpointMetadata(e, of.Redis),
 	}
 }
 

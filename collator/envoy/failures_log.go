@@ -1,7 +1,6 @@
 package envoy
 
 import (
-	"strings"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -109,7 +108,7 @@ func keepCluster(p *packer, cluster string) *listenerv3.Filter {
 			Key:        &filterstatev3.FilterStateValue_ObjectKey{ObjectKey: clusterState},
 			FactoryKey: "envoy.string",
 			Value: &filterstatev3.FilterStateValue_FormatString{FormatString: &corev3.SubstitutionFormatString{
-				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: inline(strings.ReplaceAll(cluster, "%", "%%"))},
+				Format: &corev3.SubstitutionFormatString_TextFormatSource{TextFormatSource: inline(plainText(cluster))},
 			}},
 		}},
 	})}}

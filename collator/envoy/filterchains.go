@@ -102,6 +102,15 @@ func (c *filterChains) addWaitingIf(fit *xdsmatcherv3.Matcher_MatcherList_Predic
 	c.waits = true
 }
 
+// tooMany reports whether there are more chains than filters that run them.
+func (c *filterChains) tooMany() bool {
+	n := len(c.chains)
+	if c.refuse != nil {
+		n++
+	}
+	return n > len(routeFilterNames)
+}
+
 // perRoute returns the configuration of a route by which the listeners run the filters; nil if there are none.
 // Envoys before 1.38 know no chains: see scopeResource.
 func (c *filterChains) perRoute() map[string]*anypb.Any {
@@ -111,7 +120,7 @@ func (c *filterChains) perRoute() map[string]*anypb.Any {
 	if len(c.chains) == 0 {
 		return nil
 	}
-	if len(c.chains) > len(routeFilterNames) {
+	if c.tooMany() {
 		c.p.fail(fmt.Errorf("asks for %d things of a request that take time, one after the other: there may be %d", len(c.chains), len(routeFilterNames)))
 		return nil
 	}

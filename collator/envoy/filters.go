@@ -3,6 +3,7 @@ package envoy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"net/netip"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
@@ -35,6 +36,19 @@ func cookieOf(cluster string) string {
 // then those that may wait. So all that read metadata of the route are in the first chain, after whose
 // filter the metadata is called.
 func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) map[string]*anypb.Any {
+	c := b.filtersOf(p, r, cluster)
+	if wakesAsked(r) && c.tooMany() {
+		// There is no room to wait until the app is awake that is asked: as long as it sleeps the answer is 503.
+		r.References = maps.Clone(r.References)
+		asked := r.References[r.HTTP.SignOn.App.AppRef]
+		asked.Gated = false
+		r.References[r.HTTP.SignOn.App.AppRef] = asked
+		c = b.filtersOf(p, r, cluster)
+	}
+	return c.perRoute()
+}
+
+func (b scopeBuilder) filtersOf(p *packer, r routing.Rule, cluster string) *filterChains {
 	h := r.HTTP
 	c := filterChains{p: p}
 	if len(h.AllowedNetworks) > 0 {
@@ -70,7 +84,7 @@ func (b scopeBuilder) routeFilters(p *packer, r routing.Rule, cluster string) ma
 	b.countEverywhere(&c, r)
 	limitLargeBodies(&c, h.RequestLimits)
 	b.addFault(&c, shaping(r).Fault)
-	return c.perRoute()
+	return &c
 }
 
 // allowOnly lets in clients of these networks. Who the client is says trustProxies.

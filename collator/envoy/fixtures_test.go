@@ -8,9 +8,13 @@ import (
 	"go.uber.org/goleak"
 
 	"relay/collator/collatortest"
+	"relay/xds/envoytest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	envoytest.MoreAtOnce(2)
+	goleak.VerifyTestMain(m)
+}
 
 // What these tests have of collatortest, by short names.
 var (

@@ -3,14 +3,12 @@ package envoy_test
 import (
 	"crypto/tls"
 	"errors"
-	"io"
-	"net"
 	"testing"
 	"time"
 
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
-	"relay/collator/envoy"
+	"relay/internal/ratelimit"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -25,17 +23,7 @@ func TestPassedConnectionsAreHeld(t *testing.T) {
 			p.Endpoints = endpoints(tasks...)
 		})
 	}
-	// It answers what is no TLS, and so says that the first bytes came.
-	instance := e.instance(func(conn *net.TCPConn) {
-		_, _ = conn.Read(make([]byte, 1))
-		_, _ = io.WriteString(conn, "hello\n")
-		_, _ = io.Copy(io.Discard, conn)
-	})
-	handshake := func() error {
-		conn := dial(t, e.fleet.HTTPS.Port())
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		return tls.Client(conn, &tls.Config{ServerName: "db.test"}).HandshakeContext(t.Context())
-	}
+	instance, handshake := e.withoutTLS(t)
 	var noTLS tls.RecordHeaderError
 	e.put(t, service(instance))
 	e.opens(t, e.fleet.HTTPS.Port())
@@ -73,11 +61,11 @@ func TestHeldServiceSleeps(t *testing.T) {
 	e.put(t, service(true))
 	conn := dial(t, port)
 	asked := e.tcp.next(t)
-	if asked.domain != envoy.WakeDomain {
+	if asked.domain != ratelimit.WakeDomain {
 		t.Errorf("asked first for %s", asked.domain)
 	}
 	asked.answer <- ratelimitv3.RateLimitResponse_OK
-	if asked = e.tcp.next(t); asked.domain != envoy.HoldDomain {
+	if asked = e.tcp.next(t); asked.domain != ratelimit.HoldDomain {
 		t.Errorf("asked then for %s", asked.domain)
 	}
 	e.put(t, service(false, greets))

@@ -12,8 +12,8 @@ import (
 
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 
-	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/ratelimit"
 	"relay/sources"
 	"relay/xds"
 	"relay/xds/envoytest"
@@ -33,8 +33,14 @@ func draining(app *sources.App) *sources.App {
 	})
 }
 
-// put has Envoy serve an app as it is now.
+// put has Envoy serve an app whose connections may be held, as it is now.
 func (e *realEnvoy) put(t *testing.T, app *sources.App) {
+	t.Helper()
+	e.take(t, app, routing.HoldFilter)
+}
+
+// take has Envoy serve an app, with a filter for new connections.
+func (e *realEnvoy) take(t *testing.T, app *sources.App, filter func(cluster string) string) {
 	t.Helper()
 	before := e.store.Revision()
 	e.c.SyncApps([]*sources.App{app})
@@ -42,9 +48,10 @@ func (e *realEnvoy) put(t *testing.T, app *sources.App) {
 	cluster := routing.ClusterName(app.ID, 0)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	if err := e.server.WaitAllAcknowledged(ctx, "external", []xds.Key{
-		{Type: xds.Endpoint, Name: cluster}, {Type: xds.Cluster, Name: cluster}, {Type: xds.ExtensionConfig, Name: routing.HoldFilter(cluster)},
-	}); err != nil {
+	err := e.server.WaitAllAcknowledged(ctx, "external", []xds.Key{
+		{Type: xds.Endpoint, Name: cluster}, {Type: xds.Cluster, Name: cluster}, {Type: xds.ExtensionConfig, Name: filter(cluster)},
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 }
@@ -101,7 +108,7 @@ func holds(t *testing.T, e *realEnvoy) {
 	e.put(t, draining(heldApp(port, 2*time.Minute, echo)))
 	first, second, third := dial(t, port), dial(t, port), dial(t, port)
 	held := []*waitingConn{e.tcp.next(t), e.tcp.next(t), e.tcp.next(t)}
-	if w := held[0]; w.domain != envoy.HoldDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
+	if w := held[0]; w.domain != ratelimit.HoldDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
 		t.Errorf("asked with %+v", w)
 	}
 	if got, err := lineOf(open, "still"); got != "still\n" {
@@ -164,18 +171,13 @@ func TestConnectionsBetweenUpdates(t *testing.T) {
 func TestRefusedConnectionsAreHeld(t *testing.T) {
 	t.Parallel()
 	e := startEnvoy(t, withoutHTTPS)
-	port := envoytest.FreePort(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	port, address := envoytest.FreePort(t), fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 	e.put(t, heldApp(port, time.Minute, address))
 	e.opens(t, port)
 	conn := dial(t, port)
 	e.until(t, "it is refused", func() bool { return e.refusals(t) > 20 })
-	if l, err = net.Listen("tcp", address); err != nil {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()

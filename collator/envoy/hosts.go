@@ -1,8 +1,6 @@
 package envoy
 
 import (
-	"time"
-
 	xdscorev3 "github.com/cncf/xds/go/xds/core/v3"
 	xdsmatcherv3 "github.com/cncf/xds/go/xds/type/matcher/v3"
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
@@ -82,13 +80,7 @@ func hostsDiscovery() *hcmv3.HttpFilter {
 
 // discovered is a filter with a configuration of this type that comes by the ADS stream.
 func discovered(name string, config proto.Message) *hcmv3.HttpFilter {
-	return &hcmv3.HttpFilter{
-		Name: name,
-		ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: &corev3.ExtensionConfigSource{
-			ConfigSource: adsSource(15 * time.Second),
-			TypeUrls:     []string{typeURL(config)},
-		}},
-	}
+	return &hcmv3.HttpFilter{Name: name, ConfigType: &hcmv3.HttpFilter_ConfigDiscovery{ConfigDiscovery: discovery(config)}}
 }
 
 // setScope sets scopeHeader by a format string. See

@@ -6,6 +6,9 @@ import (
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	celv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/access_loggers/filters/cel/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"relay/internal/authz"
 )
 
 // Filters of access logs, and of local replies. See
@@ -26,6 +29,26 @@ func asksByGRPC() *accesslogv3.AccessLogFilter {
 			}},
 		}},
 	}}
+}
+
+// asksNotByGRPC is the contrary of asksByGRPC.
+func asksNotByGRPC() *accesslogv3.AccessLogFilter {
+	filter := asksByGRPC()
+	header := filter.GetHeaderFilter().Header
+	header.InvertMatch, header.TreatMissingHeaderAsEmpty = true, true
+	return filter
+}
+
+// refusedByOthers fits requests that were refused, but not by Relay.
+func refusedByOthers() *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_MetadataFilter{MetadataFilter: &accesslogv3.MetadataFilter{
+		Matcher: &matcherv3.MetadataMatcher{
+			Filter: authz.RefusedMetadata,
+			Path:   []*matcherv3.MetadataMatcher_PathSegment{{Segment: &matcherv3.MetadataMatcher_PathSegment_Key{Key: authz.RefusedKey}}},
+			Value:  &matcherv3.ValueMatcher{MatchPattern: &matcherv3.ValueMatcher_BoolMatch{BoolMatch: false}},
+		},
+		MatchIfKeyNotFound: wrapperspb.Bool(true),
+	}}}
 }
 
 func hasStatus(op accesslogv3.ComparisonFilter_Op, status uint32) *accesslogv3.AccessLogFilter {

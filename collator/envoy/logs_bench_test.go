@@ -33,7 +33,6 @@ import (
 // with 200, that no access log reports: without logs, with all but the tail, and with all.
 // They take turns, so what else runs on the machine hits all alike.
 func BenchmarkIdleLogs(b *testing.B) {
-	const rounds, perRound = 40, 2000
 	all := requestLogsOf(b)
 	tail := slices.IndexFunc(all, func(l *accesslogv3.AccessLog) bool { return l.Name == envoy.TailLog })
 	if tail < 0 {
@@ -41,6 +40,13 @@ func BenchmarkIdleLogs(b *testing.B) {
 	}
 	names := []string{"none", "without-tail", "all"}
 	envoys := []*loggingEnvoy{startLogging(b, nil), startLogging(b, slices.Delete(slices.Clone(all), tail, tail+1)), startLogging(b, all)}
+	inTurns(b, names, envoys)
+}
+
+// inTurns reports the CPU time of a request for each Envoy: the median of many rounds.
+func inTurns(b *testing.B, names []string, envoys []*loggingEnvoy) {
+	b.Helper()
+	const rounds, perRound = 40, 2000
 	for b.Loop() {
 		costs := make([][]float64, len(envoys))
 		for range rounds {

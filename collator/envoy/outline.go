@@ -229,7 +229,8 @@ func changesOf(r *routev3.Route) string {
 	a := r.GetRoute()
 	for name, set := range map[string]bool{
 		"regex_rewrite": a.GetRegexRewrite() != nil, "prefix_rewrite": a.GetPrefixRewrite() != "", "host_rewrite_literal " + a.GetHostRewriteLiteral(): a.GetHostRewriteLiteral() != "",
-		"hash_policy": len(a.GetHashPolicy()) > 0, "priority HIGH": a.GetPriority() == corev3.RoutingPriority_HIGH,
+		"auto_host_rewrite": a.GetAutoHostRewrite().GetValue(),
+		"hash_policy":       len(a.GetHashPolicy()) > 0, "priority HIGH": a.GetPriority() == corev3.RoutingPriority_HIGH,
 		"timeout " + a.GetTimeout().AsDuration().String(): a.GetTimeout().AsDuration() > 0,
 	} {
 		if set {

@@ -5,6 +5,7 @@ package envoy
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -79,3 +80,15 @@ func adsSource(timeout time.Duration) *corev3.ConfigSource {
 		InitialFetchTimeout:   durationpb.New(timeout),
 	}
 }
+
+// discovery has the configuration of an extension, of one of these types, come by the ADS stream.
+func discovery(configs ...proto.Message) *corev3.ExtensionConfigSource {
+	source := &corev3.ExtensionConfigSource{ConfigSource: adsSource(15 * time.Second)}
+	for _, config := range configs {
+		source.TypeUrls = append(source.TypeUrls, typeURL(config))
+	}
+	return source
+}
+
+// plainText keeps Envoy from taking a text for a format.
+func plainText(text string) string { return strings.ReplaceAll(text, "%", "%%") }

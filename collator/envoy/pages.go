@@ -58,12 +58,23 @@ func localReplies(p *packer, pages failure.Pages) *hcmv3.LocalReplyConfig {
 	}
 	config := &hcmv3.LocalReplyConfig{
 		BodyFormat: text(commonFormat(pages), htmlPage),
-		Mappers:    []*hcmv3.ResponseMapper{redirects},
+		Mappers:    []*hcmv3.ResponseMapper{redirects, askedAppReplies()},
 	}
 	for _, code := range failure.Codes() {
 		config.Mappers = append(config.Mappers, withPages(pages, code.Name, repliesWith(p, code))...)
 	}
 	return config
+}
+
+// askedAppReplies has clients get what an app says that is asked about requests (AUTH_APP), when it refuses one: Envoy has
+// written down its status and headers, and this keeps the body and its type. A gRPC client gets words that are for it. A header by
+// which Envoy says what failed is not for the app to set.
+func askedAppReplies() *hcmv3.ResponseMapper {
+	return &hcmv3.ResponseMapper{
+		Filter:             allOf(hasFlags("UAEX"), hasStatus(accesslogv3.ComparisonFilter_LE, 499), refusedByOthers(), asksNotByGRPC()),
+		BodyFormatOverride: text(asItIs, "text/plain; charset=utf-8"),
+		HeadersToAdd:       []*corev3.HeaderValueOption{headerOption(failure.Header, failure.Other, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS)},
+	}
 }
 
 // repliesWith are the mappers of a code.

@@ -9,7 +9,6 @@ import (
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
 	typev3 "github.com/envoyproxy/go-control-plane/envoy/type/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
@@ -44,22 +43,11 @@ func basicAuth(a *sources.BasicAuth) *basicauthv3.BasicAuth {
 // Envoy says which app port it is, and has no hash. So a new hash changes no scope, and counts for the next request. Relay is told of no header
 // but the one that has the password, and of no body. If it is away nobody is let in: the answer is 503.
 func relayPasswords(p *packer, f *routing.Fleet, claim routing.Claim) *extauthzv3.ExtAuthz {
+	relay := relayCall(f, relayCluster, passwordLimit, askAnotherRelay(p, passwordRetries, passwordTry))
+	relay.InitialMetadata = append(relay.InitialMetadata, &corev3.HeaderValue{Key: authz.PasswordHeader, Value: authz.PasswordOf(claim.Cluster())})
 	return &extauthzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
-		Services: &extauthzv3.ExtAuthz_GrpcService{GrpcService: &corev3.GrpcService{
-			TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
-			Timeout:         durationpb.New(passwordLimit),
-			InitialMetadata: []*corev3.HeaderValue{
-				{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")},
-				{Key: authz.PasswordHeader, Value: authz.PasswordOf(claim.Cluster())},
-			},
-			RetryPolicy: &corev3.RetryPolicy{
-				RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(passwordRetries),
-				RetryHostPredicate: anotherRelay(p), HostSelectionRetryMaxAttempts: relayPicks,
-				// Envoy takes the longest pause for the time that each try may take, too.
-				RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(passwordTry)},
-			},
-		}},
+		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relay},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
 			{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "authorization"}},
 		}},

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/questions"
 	"relay/sources"
 	"relay/xds"
 )
@@ -33,8 +34,6 @@ const (
 	// QueueSlotsTold is the name by which a bootstrap says how many it has.
 	QueueSlotsTold = "queues"
 
-	// queueMetadata and queueEndpoint are where the answer of Relay has the chosen instance.
-	queueMetadata, queueEndpoint = "relay.queue", "endpoint"
 	// queueLongest is longer than any app may have its requests wait.
 	queueLongest = 11 * time.Minute
 )
@@ -74,13 +73,9 @@ func queueFilter(p *packer, cluster string) *corev3.TypedExtensionConfig {
 		ForwardRules: &extprocv3.HeaderForwardingRules{AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{{
 			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: ":none"},
 		}}}},
-		RequestAttributes: []string{
-			"xds.route_metadata.filter_metadata['relay.scaling']['app']",
-			"xds.route_metadata.filter_metadata['relay.scaling']['port']",
-			"xds.node.cluster", "xds.node.id",
-		},
+		RequestAttributes: []string{questions.QueueApp, questions.QueuePort, questions.QueueFleet, questions.QueueNode},
 		MetadataOptions: &extprocv3.MetadataOptions{
-			ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{queueMetadata}},
+			ReceivingNamespaces: &extprocv3.MetadataOptions_MetadataNamespaces{Untyped: []string{questions.QueueMetadata}},
 		},
 	})
 }
@@ -104,8 +99,8 @@ func queueBalancing(p *packer, balance sources.Balance) *clusterv3.LoadBalancing
 	return &clusterv3.LoadBalancingPolicy{Policies: []*clusterv3.LoadBalancingPolicy_Policy{{
 		TypedExtensionConfig: p.extension("envoy.load_balancing_policies.override_host", &overridehostv3.OverrideHost{
 			OverrideHostSources: []*overridehostv3.OverrideHost_OverrideHostSource{{
-				Metadata: &metadatav3.MetadataKey{Key: queueMetadata, Path: []*metadatav3.MetadataKey_PathSegment{{
-					Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: queueEndpoint},
+				Metadata: &metadatav3.MetadataKey{Key: questions.QueueMetadata, Path: []*metadatav3.MetadataKey_PathSegment{{
+					Segment: &metadatav3.MetadataKey_PathSegment_Key{Key: questions.QueueInstance},
 				}}},
 			}},
 			FallbackPolicy: policyOf(p, balance),

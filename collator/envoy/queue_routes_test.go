@@ -2,7 +2,6 @@ package envoy_test
 
 import (
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"net/netip"
 	"regexp"
@@ -178,12 +177,7 @@ func TestWakeAndQueue(t *testing.T) {
 func TestQueueNamesAnInstanceThatIsGone(t *testing.T) {
 	t.Parallel()
 	q := startQueueing(t, envoytest.Options{}, nil)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	gone := netip.MustParseAddrPort(l.Addr().String())
-	_ = l.Close()
+	gone := netip.MustParseAddrPort(fmt.Sprint("127.0.0.1:", envoytest.FreePort(t)))
 	only := func(p *queue.Port) { p.Endpoints = []netip.AddrPort{gone} }
 	q.queued.set(only)
 	q.until(t, "the instance is named", func() bool { return q.queue.Depth("/shop/web", 0).Instances == 1 })

@@ -83,7 +83,7 @@ func locationFormat(redirect sources.Redirect) string {
 	hosts := groupsOf(redirect.Host)
 	for rest := redirect.Target; rest != ""; {
 		text, after, found := strings.Cut(rest, `\`)
-		format.WriteString(strings.ReplaceAll(text, "%", "%%"))
+		format.WriteString(plainText(text))
 		if !found || after == "" {
 			break
 		}

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strconv"
@@ -27,7 +28,7 @@ import (
 
 const (
 	// LimitedClients is how many clients an Envoy keeps count of, for each route that limits what each
-	// may ask for. Of more, it forgets who was not there for longest.
+	// may ask for, unless the app has very many such routes. Of more, it forgets who was not there for longest.
 	LimitedClients = 2000
 
 	// LongestClientName is how long, in bytes, the value of a header may be that names a client.
@@ -152,7 +153,7 @@ func bucketOf(r sources.Rate) *typev3.TokenBucket {
 // clients that send none. The key of a descriptor without a value stands for any.
 func limitClients(limit *localratelimitv3.LocalRateLimit, r sources.ClientRate) {
 	const address, header, matched = "masked_remote_address", "header", "header_match"
-	limit.MaxDynamicDescriptors = wrapperspb.UInt32(LimitedClients)
+	limit.MaxDynamicDescriptors = wrapperspb.UInt32(cmp.Or(r.Clients, LimitedClients))
 	add := func(actions []*routev3.RateLimit_Action, entries ...*ratelimitv3.RateLimitDescriptor_Entry) {
 		limit.RateLimits = append(limit.RateLimits, &routev3.RateLimit{Actions: actions})
 		limit.Descriptors = append(limit.Descriptors, &ratelimitv3.LocalRateLimitDescriptor{Entries: entries, TokenBucket: bucketOf(r.Rate)})

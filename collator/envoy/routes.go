@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
-	"strings"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -79,6 +78,9 @@ func (b scopeBuilder) handle(p *packer, domain string, r routing.Rule, m ruleMat
 	}
 	routes = withoutCopies(routes)
 	for _, route := range routes {
+		if action := route.GetRoute(); action != nil && wakesAsked(r) {
+			lastAsHold(action)
+		}
 		cluster := cmp.Or(route.Name, r.Targets[0].Cluster)
 		route.TypedPerFilterConfig = b.routeFilters(p, r, cluster)
 		route.Metadata = metadataOf(r.HTTP)
@@ -160,7 +162,7 @@ func headerOptions(headers []sources.Header) []*corev3.HeaderValueOption {
 	for _, h := range headers {
 		// Envoy takes a value for a format string, by which an app could read Envoy's
 		// environment.
-		options = append(options, headerOption(h.Name, strings.ReplaceAll(h.Value, "%", "%%"),
+		options = append(options, headerOption(h.Name, plainText(h.Value),
 			corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD))
 	}
 	return options

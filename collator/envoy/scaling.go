@@ -14,18 +14,12 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
+	"relay/internal/questions"
 )
 
-const (
-	// wakeChain is the chain of filters that has a request wait until its app is awake.
-	wakeChain = "wake"
-	// ScalingMetadata is the metadata of routes by which Relay knows the app port of a request that
-	// waits for an instance.
-	// ScalingApp is the name under which the app is routed, ScalingPort the index of the port.
-	ScalingMetadata = "relay.scaling"
-	ScalingApp      = "app"
-	ScalingPort     = "port"
-)
+// wakeChain is the chain of filters that has a request wait until its app is awake.
+const wakeChain = "wake"
 
 // scalingFilters are those by which requests wait for Relay. They come by the ADS stream: so they
 // are sent once, and a new chain changes no listener. They come after the filters that keep
@@ -57,12 +51,12 @@ func askRelay(p *packer, route *routev3.Route, target routing.Target) {
 	route.TypedPerFilterConfig = maps.Clone(route.TypedPerFilterConfig)
 	if target.Gated {
 		set(&route.TypedPerFilterConfig, routing.ScalingFilter, runChain(p, wakeChain))
-		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), NodeHeader, RouteHeader)
+		route.RequestHeadersToRemove = append(slices.Clone(route.RequestHeadersToRemove), authz.NodeHeader, authz.RouteHeader)
 	}
 	if target.Queued {
 		app, port := routing.SplitClusterName(target.Cluster)
-		setMetadata(route, ScalingMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
-			ScalingApp: structpb.NewStringValue(app), ScalingPort: structpb.NewNumberValue(float64(port)),
+		setMetadata(route, questions.RouteMetadata, &structpb.Struct{Fields: map[string]*structpb.Value{
+			questions.RouteApp: structpb.NewStringValue(app), questions.RoutePort: structpb.NewNumberValue(float64(port)),
 		}})
 		set(&route.TypedPerFilterConfig, routing.QueueFilter, runChain(p, QueueChain(QueueSlot(target.Cluster))))
 	}

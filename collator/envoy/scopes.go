@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
 	"relay/internal/failure"
 	"relay/internal/hostname"
 	"relay/sources"
@@ -37,7 +38,7 @@ func Scope(f *routing.Fleet, d routing.DomainRoutes) (*routev3.ScopedRouteConfig
 	if onlyAsks(vhost) {
 		// There may be very many that sleep, of which nobody asks for most: they save memory, and not
 		// the time of requests.
-		takeFromAll(scope.RouteConfiguration, NodeHeader, RouteHeader)
+		takeFromAll(scope.RouteConfiguration, authz.NodeHeader, authz.RouteHeader)
 		return scope, p.err
 	}
 	scope.RouteConfiguration.TypedPerFilterConfig = withoutUnused(f, vhost)

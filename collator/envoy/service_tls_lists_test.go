@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"relay/certs"
+	"relay/proxytlv"
 	"relay/sources"
 	"relay/xds/envoytest"
 )
@@ -200,6 +201,13 @@ func TestPythonExample(t *testing.T) {
 		if !strings.HasPrefix(line, tt.want) {
 			t.Errorf("it says %q, want %q", line, tt.want)
 		}
+	}
+	// Bytes that are no text stay what they are: else two names would be one.
+	odd := "urn:\xff"
+	header := []byte(proxyV2("203.0.113.7", 80) + string([]byte{byte(proxytlv.URIs), 0, byte(len(odd))}) + odd)
+	header[15] += byte(3 + len(odd))
+	if line, err := lineOf(dial(t, at), string(header)); !strings.HasPrefix(line, "you are "+odd+",") {
+		t.Errorf("it says %q, %v, of bytes that are no text", line, err)
 	}
 }
 

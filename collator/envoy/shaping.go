@@ -78,8 +78,13 @@ func shapeForward(action *routev3.RouteAction, s *sources.Shaping) {
 	if r := s.PathRewrite; r != nil {
 		action.RegexRewrite = &matcherv3.RegexMatchAndSubstitute{Pattern: anyRegex(r.Pattern), Substitution: r.Substitution}
 	}
-	if s.Host != "" {
+	switch {
+	case s.Host != "":
 		action.HostRewriteSpecifier = &routev3.RouteAction_HostRewriteLiteral{HostRewriteLiteral: s.Host}
+		action.AppendXForwardedHost = true
+	case s.HostOfInstance:
+		// By the names that Endpoints gives them.
+		action.HostRewriteSpecifier = &routev3.RouteAction_AutoHostRewrite{AutoHostRewrite: wrapperspb.Bool(true)}
 		action.AppendXForwardedHost = true
 	}
 }

@@ -49,7 +49,11 @@ func signOnFilters(c *filterChains, f *routing.Fleet, r routing.Rule) {
 		addToken(c, f, r)
 	}
 	if s.App != nil {
-		c.addWaiting("ext_authz", askApp(*s.App, r.References[s.App.AppRef].Cluster))
+		asked := r.References[s.App.AppRef]
+		if asked.Gated {
+			wakeAsked(c, f, asked.Cluster)
+		}
+		c.addWaiting("ext_authz", askApp(*s.App, asked.Cluster))
 	}
 }
 

@@ -96,10 +96,10 @@ func serviceChain(p *packer, f *routing.Fleet, statPrefix string, s routing.Serv
 		filters = append(filters, keepNode(p))
 	}
 	if s.Wake != sources.WakeTCPNever {
-		filters = append(filters, wakeDiscovery(cluster))
+		filters = append(filters, questionDiscovery(routing.WakeFilter(cluster)))
 	}
 	if s.Holds {
-		filters = append(filters, holdDiscovery(cluster))
+		filters = append(filters, questionDiscovery(routing.HoldFilter(cluster)))
 	}
 	if s.Paced {
 		filters = append(filters, acceptDiscovery(cluster))

@@ -5,16 +5,14 @@ import (
 	"time"
 
 	mutationrulesv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
-
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extauthzv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/ext_authz/v3"
 	headermutationv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/header_mutation/v3"
-	previoushostsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/retry/host/previous_hosts/v3"
 	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"relay/collator/routing"
+	"relay/internal/authz"
 )
 
 const (
@@ -26,82 +24,62 @@ const (
 	holdPause   = 50 * time.Millisecond
 )
 
-// By these Envoys say who they are, and which app port a request is for, when they ask Relay about
-// it. NodeHeader and RouteHeader are among the headers of the request that Relay is told of,
-// FleetHeader is metadata of the call. A route is called like its cluster.
-const (
-	NodeHeader  = "x-relay-node"
-	RouteHeader = "x-relay-route"
-	FleetHeader = "x-relay-fleet"
-)
-
 // wakeFilters are those of the chain by which a request waits until its app is awake. Envoy has no
 // other way to say which one it is that works with every bootstrap; and metadata of a route, which
 // it can tell too, takes more memory than all else that an app takes which sleeps. The route takes
 // the headers off: Envoy leaves out filters of a chain that come after one which waited, so there is
 // none here.
 func wakeFilters(p *packer, f *routing.Fleet) []*corev3.TypedExtensionConfig {
+	return []*corev3.TypedExtensionConfig{p.extension("node", tellsRelay("%ROUTE_NAME%")), p.extension("ext_authz", wakeCheck(p, f))}
+}
+
+// tellsRelay says in headers of a request which Envoy asks, and for which app port.
+func tellsRelay(route string) *headermutationv3.HeaderMutation {
 	header := func(name, value string) *mutationrulesv3.HeaderMutation {
 		return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Append{
 			Append: headerOption(name, value, corev3.HeaderValueOption_OVERWRITE_IF_EXISTS_OR_ADD),
 		}}
 	}
-	return []*corev3.TypedExtensionConfig{
-		p.extension("node", &headermutationv3.HeaderMutation{
-			Mutations: &headermutationv3.Mutations{
-				RequestMutations: []*mutationrulesv3.HeaderMutation{header(NodeHeader, "%CEL(xds.node.id)%"), header(RouteHeader, "%ROUTE_NAME%")},
-			},
-		}),
-		wakeFilter(p, f),
-	}
+	return &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestMutations: []*mutationrulesv3.HeaderMutation{header(authz.NodeHeader, "%CEL(xds.node.id)%"), header(authz.RouteHeader, route)},
+	}}
 }
 
-// wakeFilter asks Relay whether a request may go on to its app, and waits for the answer. See
+// wakeAsked has requests wait until an app is awake that is asked about them, as if they were requests to it. If no Relay can be
+// asked they go on, to the question that nobody answers.
+func wakeAsked(c *filterChains, f *routing.Fleet, cluster string) {
+	c.add("node", tellsRelay(strings.ReplaceAll(cluster, "%", "%%")))
+	c.addWaiting("wake", wakeCheck(c.p, f))
+	take := func(header string) *mutationrulesv3.HeaderMutation {
+		return &mutationrulesv3.HeaderMutation{Action: &mutationrulesv3.HeaderMutation_Remove{Remove: header}}
+	}
+	c.add("node", &headermutationv3.HeaderMutation{Mutations: &headermutationv3.Mutations{
+		RequestMutations: []*mutationrulesv3.HeaderMutation{take(authz.NodeHeader), take(authz.RouteHeader)},
+	}})
+}
+
+// wakesAsked reports whether requests of a rule wait for an app that is asked about them.
+func wakesAsked(r routing.Rule) bool {
+	s := r.HTTP.SignOn
+	return s != nil && s.App != nil && r.References[s.App.AppRef].Gated
+}
+
+// wakeCheck asks Relay whether a request may go on to its app, and waits for the answer. See
 // https://www.envoyproxy.io/docs/envoy/latest/configuration/http/http_filters/ext_authz_filter
 // Relay is told of no header but those by which it knows browsers and probes, and of no body.
-func wakeFilter(p *packer, f *routing.Fleet) *corev3.TypedExtensionConfig {
+func wakeCheck(p *packer, f *routing.Fleet) *extauthzv3.ExtAuthz {
 	exact := func(header string) *matcherv3.StringMatcher {
 		return &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: header}}
 	}
-	return p.extension("ext_authz", &extauthzv3.ExtAuthz{
+	return &extauthzv3.ExtAuthz{
 		TransportApiVersion: corev3.ApiVersion_V3,
 		Services:            &extauthzv3.ExtAuthz_GrpcService{GrpcService: relayService(p, f)},
 		AllowedHeaders: &matcherv3.ListStringMatcher{Patterns: []*matcherv3.StringMatcher{
-			exact("user-agent"), exact("accept"), exact("content-type"), exact(NodeHeader), exact(RouteHeader),
+			exact("user-agent"), exact("accept"), exact("content-type"), exact(authz.NodeHeader), exact(authz.RouteHeader),
 		}},
 		// An app that was about to fall asleep when Envoy lost all Relays runs still. One that sleeps has
 		// no cluster, and Envoy says so.
 		FailureModeAllow:           true,
 		ChargeClusterResponseStats: wrapperspb.Bool(false),
-	})
-}
-
-// relayService is a service of Relay that may take long to answer. If the connection is lost, or
-// Relay does not serve this Envoy, it is asked again: another Relay, if there is one.
-func relayService(p *packer, f *routing.Fleet) *corev3.GrpcService {
-	return &corev3.GrpcService{
-		TargetSpecifier: &corev3.GrpcService_EnvoyGrpc_{EnvoyGrpc: &corev3.GrpcService_EnvoyGrpc{ClusterName: relayCluster}},
-		Timeout:         durationpb.New(holdLimit),
-		// Nothing that Envoy evaluates may stand here: it dies of %CEL% in this place.
-		InitialMetadata: []*corev3.HeaderValue{{Key: FleetHeader, Value: strings.ReplaceAll(f.Name, "%", "%%")}},
-		RetryPolicy: &corev3.RetryPolicy{
-			RetryOn: "connect-failure,reset,unavailable", NumRetries: wrapperspb.UInt32(holdRetries),
-			RetryHostPredicate: anotherRelay(p), HostSelectionRetryMaxAttempts: relayPicks,
-			// Envoy takes the longest pause for the time that each try may take, too.
-			RetryBackOff: &corev3.BackoffStrategy{BaseInterval: durationpb.New(holdPause), MaxInterval: durationpb.New(holdLimit)},
-		},
 	}
-}
-
-// relayPicks is how often Envoy picks again until it has a Relay that was not asked yet. It picks them in turn. When
-// all were asked it asks the last one that it picked. That must not be the same one each time, as it may be dead:
-// so relayPicks + 1 is a prime number, and more than there are Relays.
-const relayPicks = 6
-
-// anotherRelay has a Relay asked that was not asked yet.
-func anotherRelay(p *packer) []*corev3.RetryPolicy_RetryHostPredicate {
-	return []*corev3.RetryPolicy_RetryHostPredicate{{
-		Name:       "envoy.retry_host_predicates.previous_hosts",
-		ConfigType: &corev3.RetryPolicy_RetryHostPredicate_TypedConfig{TypedConfig: p.pack(&previoushostsv3.PreviousHostsPredicate{})},
-	}}
 }

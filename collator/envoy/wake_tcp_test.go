@@ -17,10 +17,10 @@ import (
 	"google.golang.org/grpc/metadata"
 	grpcstatus "google.golang.org/grpc/status"
 
-	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/questions"
+	"relay/internal/ratelimit"
 	"relay/sources"
-	"relay/xds"
 	"relay/xds/envoytest"
 )
 
@@ -53,18 +53,18 @@ func (w *tcpWaker) ShouldRateLimit(ctx context.Context, req *ratelimitv3.RateLim
 	}
 	conn := &waitingConn{domain: req.GetDomain(), answer: make(chan ratelimitv3.RateLimitResponse_Code, 1), left: make(chan struct{})}
 	md, _ := metadata.FromIncomingContext(ctx)
-	if values := md.Get(envoy.FleetHeader); len(values) == 1 {
+	if values := md.Get(questions.FleetHeader); len(values) == 1 {
 		conn.fleet = values[0]
 	}
 	for _, entry := range req.GetDescriptors()[0].GetEntries() {
 		switch entry.GetKey() {
-		case envoy.WakeApp:
+		case ratelimit.AppKey:
 			conn.app = entry.GetValue()
-		case envoy.WakePort:
+		case ratelimit.PortKey:
 			conn.port = entry.GetValue()
-		case envoy.WakeNode:
+		case ratelimit.NodeKey:
 			conn.node = entry.GetValue()
-		case envoy.WakeClient:
+		case ratelimit.ClientKey:
 			conn.client = entry.GetValue()
 		}
 	}
@@ -128,20 +128,24 @@ func (e *realEnvoy) opens(t *testing.T, port uint16) {
 	})
 }
 
-// apply has Envoy serve one service, as it is now.
+// apply has Envoy serve one service that may sleep, as it is now.
 func (e *realEnvoy) apply(t *testing.T, app *sources.App) {
 	t.Helper()
-	before := e.store.Revision()
-	e.c.SyncApps([]*sources.App{app})
-	e.until(t, "the change is published", func() bool { return e.store.Revision() > before })
-	cluster := routing.ClusterName(app.ID, 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	err := e.server.WaitAllAcknowledged(ctx, "external", []xds.Key{
-		{Type: xds.Endpoint, Name: cluster}, {Type: xds.Cluster, Name: cluster}, {Type: xds.ExtensionConfig, Name: routing.WakeFilter(cluster)},
+	e.take(t, app, routing.WakeFilter)
+}
+
+// withoutTLS returns an instance that answers what is no TLS, and so says that the first bytes came, and a
+// handshake with a service that passes TLS through to it.
+func (e *realEnvoy) withoutTLS(t *testing.T) (instance string, handshake func() error) {
+	instance = e.instance(func(conn *net.TCPConn) {
+		_, _ = conn.Read(make([]byte, 1))
+		_, _ = io.WriteString(conn, "hello\n")
+		_, _ = io.Copy(io.Discard, conn)
 	})
-	if err != nil {
-		t.Fatal(err)
+	return instance, func() error {
+		conn := dial(t, e.fleet.HTTPS.Port())
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		return tls.Client(conn, &tls.Config{ServerName: "db.test"}).HandshakeContext(t.Context())
 	}
 }
 
@@ -176,7 +180,7 @@ func TestConnectionsWaitForServices(t *testing.T) {
 			conns = append(conns, dial(t, port))
 			waiting = append(waiting, e.tcp.next(t))
 		}
-		if w := waiting[0]; w.domain != envoy.WakeDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
+		if w := waiting[0]; w.domain != ratelimit.WakeDomain || w.app != "/shop/db" || w.port != "0" || w.client != "127.0.0.1" || w.fleet != "external" || w.node != "envoy" {
 			t.Errorf("asked with %+v", w)
 		}
 		_, _ = fmt.Fprintln(conns[0], "early")
@@ -228,17 +232,7 @@ func TestPassedConnectionsWait(t *testing.T) {
 		app.Gated = gated
 		return app
 	}
-	// It answers what is no TLS, and so says that the first bytes came.
-	instance := e.instance(func(conn *net.TCPConn) {
-		_, _ = conn.Read(make([]byte, 1))
-		_, _ = io.WriteString(conn, "hello\n")
-		_, _ = io.Copy(io.Discard, conn)
-	})
-	handshake := func() error {
-		conn := dial(t, e.fleet.HTTPS.Port())
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-		return tls.Client(conn, &tls.Config{ServerName: "db.test"}).HandshakeContext(t.Context())
-	}
+	instance, handshake := e.withoutTLS(t)
 	var noTLS tls.RecordHeaderError
 	e.apply(t, service(false, instance))
 	e.opens(t, e.fleet.HTTPS.Port())

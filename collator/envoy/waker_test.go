@@ -17,8 +17,9 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"relay/collator/envoy"
 	"relay/collator/routing"
+	"relay/internal/authz"
+	"relay/internal/questions"
 )
 
 // waker stands for what Relay asks when an Envoy has a request wait. It lets everything through
@@ -62,7 +63,7 @@ func newWaker() *waker { return &waker{changed: make(chan struct{})} }
 
 // Check implements Envoy's service.
 func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.CheckResponse, error) {
-	app, port := routing.SplitClusterName(req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.RouteHeader])
+	app, port := routing.SplitClusterName(req.GetAttributes().GetRequest().GetHttp().GetHeaders()[authz.RouteHeader])
 	md, _ := metadata.FromIncomingContext(ctx)
 	first := func(key string) string {
 		if values := md.Get(key); len(values) > 0 {
@@ -73,7 +74,7 @@ func (w *waker) Check(ctx context.Context, req *authv3.CheckRequest) (*authv3.Ch
 	w.mu.Lock()
 	w.checks = append(w.checks, check{
 		app: app, port: port,
-		node: req.GetAttributes().GetRequest().GetHttp().GetHeaders()[envoy.NodeHeader], fleet: first(envoy.FleetHeader),
+		node: req.GetAttributes().GetRequest().GetHttp().GetHeaders()[authz.NodeHeader], fleet: first(questions.FleetHeader),
 		headers: req.GetAttributes().GetRequest().GetHttp().GetHeaders(),
 		size:    proto.Size(req),
 	})

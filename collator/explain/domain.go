@@ -69,7 +69,7 @@ type Target struct {
 // no app claims the host there. on has the claims on the host and on the wildcards above
 // it. passes is as in explainHTTPS.
 func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host string, passes func(name string) bool) (*Domain, []routing.Claim) {
-	view, claims := viewDomain(on, f, host)
+	view, claims := viewDomain(on, f, host, x.c.TakingNew)
 	if view == nil {
 		return nil, nil
 	}
@@ -85,8 +85,8 @@ func (x explainer) view(on map[string][]routing.Claim, f *routing.Fleet, host st
 }
 
 // viewDomain finds the domain that answers for a host: the host itself, or the longest
-// wildcard domain above it.
-func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string) (*Domain, []routing.Claim) {
+// wildcard domain above it. instances says how many of a cluster take new requests.
+func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string, instances func(cluster string) int) (*Domain, []routing.Claim) {
 	wildcard := ""
 	for _, name := range hostname.Candidates(host)[1:] {
 		if len(claims[name]) > 0 && wildcard == "" {
@@ -102,7 +102,7 @@ func viewDomain(claims map[string][]routing.Claim, f *routing.Fleet, host string
 		view.Domain = wildcard
 	}
 	answering, refused := usable(f, view.Domain, claims[view.Domain])
-	view.Rules = append(ruleViews(f, answering), refused...)
+	view.Rules = append(ruleViews(f, answering, instances), refused...)
 	view.Notes = domainNotes(view, wildcard)
 	return view, answering
 }
@@ -165,8 +165,9 @@ func mentions(app *sources.App, names map[string]struct{}) bool {
 
 // ruleViews returns the rules that serve, in the order in which they are tried, and then
 // those that lose.
-func ruleViews(f *routing.Fleet, claims []routing.Claim) []Rule {
+func ruleViews(f *routing.Fleet, claims []routing.Claim, instances func(cluster string) int) []Rule {
 	rules, losses := routing.RulesOf(claims)
+	routing.ByInstances(rules, instances)
 	var views []Rule
 	for _, r := range rules {
 		v := ruleView(r, Serves, winReason(r, losses))
@@ -202,6 +203,8 @@ func winReason(r routing.Rule, losses []routing.Loss) string {
 		}
 	}
 	switch {
+	case len(r.Targets) > 1 && r.HTTP.Service != "":
+		return fmt.Sprintf("%d apps share it by their instances, as all serve %q; the one with the lowest app id says how requests are handled", len(r.Targets), r.HTTP.Service)
 	case len(r.Targets) > 1:
 		return fmt.Sprintf("%d ports with a RELAY_n_CLUSTER_WEIGHT share it; the one with the lowest app id says how requests are handled", len(r.Targets))
 	case lost == 0:

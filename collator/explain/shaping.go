@@ -23,8 +23,11 @@ func shapingWords(f *routing.Fleet, s *sources.Shaping) (words []string) {
 	if r := s.PathRewrite; r != nil {
 		say("of the path that the app sees, %s becomes %s", r.Pattern, r.Substitution)
 	}
-	if s.Host != "" {
+	switch {
+	case s.Host != "":
 		say("the app sees the host %s, and that of the request in X-Forwarded-Host", s.Host)
+	case s.HostOfInstance:
+		say("each instance sees its own address as the host, and that of the request in X-Forwarded-Host")
 	}
 	if s.CORS != nil {
 		words = append(words, corsWords(*s.CORS))

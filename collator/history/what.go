@@ -211,7 +211,7 @@ func few(texts []string, sign string) []string {
 
 // settingWords are the settings of a port in words, by the name of their field.
 var settingWords = map[string]string{
-	"Paths": "paths", "Match": "kinds of requests", "Order": "order", "ClusterWeight": "weight", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
+	"Paths": "paths", "Match": "kinds of requests", "Order": "order", "ClusterWeight": "weight", "Service": "service", "Closed": "closing", "BasicAuth": "password", "AllowedNetworks": "allowed networks",
 	"HSTS": "HSTS", "RootRedirect": "redirect of the root", "StripPrefix": "prefix of the path", "LocationPrefix": "prefix of Location",
 	"RequestHeaders": "request headers", "ResponseHeaders": "response headers", "Sticky": "sticky sessions", "Hash": "hash",
 	"Timeout": "timeout", "IdleTimeout": "idle timeout", "NumRetries": "retries", "RetryOn": "conditions of retries",
@@ -225,7 +225,7 @@ var settingWords = map[string]string{
 	"App": "app that is asked", "OIDC": "log-in", "JWT": "tokens",
 	"Rate": "rate limit", "PerClient": "rate limit of clients", "MaxBody": "size of bodies", "MaxHeaders": "size of heads",
 	"Streams": "streams of gRPC", "Everywhere": "limits over all Envoys", "SaidOnly": "bodies of unknown length",
-	"Redirects": "redirects", "PathRewrite": "rewriting of paths", "Host": "rewriting of the host", "CORS": "CORS", "Compress": "compression",
+	"Redirects": "redirects", "PathRewrite": "rewriting of paths", "Host": "rewriting of the host", "HostOfInstance": "address as the host", "CORS": "CORS", "Compress": "compression",
 	"StickyHeader": "sessions by a header", "Urgent": "urgent paths", "Fault": "faults", "Mirrors": "copies of requests",
 }
 

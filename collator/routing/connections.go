@@ -25,6 +25,8 @@ type Connections struct {
 	Queued bool
 	// Mirror is set for copies of requests, for whose answers nobody waits.
 	Mirror bool
+	// HostOfInstance has each instance get its own address as the host.
+	HostOfInstance bool
 }
 
 // ConnectionsOf returns the connections of an app port. The app may be nil.
@@ -38,6 +40,7 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 	}
 	if h := app.Ports[port].HTTP; h != nil {
 		c.Sticky = h.KeepsClients()
+		c.HostOfInstance = h.Shaping != nil && h.Shaping.HostOfInstance && h.Shaping.Host == ""
 	}
 	c.TCP, c.Queued = IsTCP(app.Ports[port]), f.Queues(app.Ports[port])
 	if c.TCP && app.Ports[port].TCP.Redis != nil {
@@ -49,7 +52,7 @@ func (f *Fleet) ConnectionsOf(app *sources.App, port int) Connections {
 
 // Equal reports whether two clusters would be the same.
 func (c Connections) Equal(other Connections) bool {
-	return c.Sticky == other.Sticky && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Redis == other.Redis && c.RedisCredential == other.RedisCredential && c.RedisPassword == other.RedisPassword && c.Upstream.Equal(&other.Upstream)
+	return c.Sticky == other.Sticky && c.HostOfInstance == other.HostOfInstance && c.TCP == other.TCP && c.SaysWho == other.SaysWho && c.Queued == other.Queued && c.Redis == other.Redis && c.RedisCredential == other.RedisCredential && c.RedisPassword == other.RedisPassword && c.Upstream.Equal(&other.Upstream)
 }
 
 // CannotVerify reports whether a port asks that the certificates of its instances be

@@ -43,3 +43,13 @@ func EndpointsOf(app *sources.App, port int) []sources.Endpoint {
 	}
 	return app.Ports[port].Endpoints
 }
+
+// TakingNew returns how many instances of an app port take new requests: those that end take none. The app may be nil.
+func TakingNew(app *sources.App, port int) (n int) {
+	for _, e := range EndpointsOf(app, port) {
+		if e.Health != sources.Draining {
+			n++
+		}
+	}
+	return n
+}

@@ -33,9 +33,16 @@ func TakesConnections(endpoints []sources.Endpoint) bool {
 // that endpoint and tried again; without an endpoint Envoy would close it. Those that drain are left
 // out then: Envoy would take the refusing one for one instance of several, and eject it. Connections that
 // they have stay open.
+//
+// A port of Redis without servers has the one that refuses too: without an endpoint, Envoy 1.36 to 1.40 crashes when a
+// client begins a transaction.
 func (f *Fleet) EndpointsFor(id string, app *sources.App, port int) []sources.Endpoint {
 	if _, now := f.HoldOf(id, app, port); now {
 		return []sources.Endpoint{nowhere}
 	}
-	return EndpointsOf(app, port)
+	all := EndpointsOf(app, port)
+	if len(all) == 0 && port < PortCount(app) && app.Ports[port].TCP != nil && app.Ports[port].TCP.Redis != nil {
+		return []sources.Endpoint{nowhere}
+	}
+	return all
 }

@@ -1,7 +1,6 @@
 package routing_test
 
 import (
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -43,16 +42,7 @@ func TestRulesWithMatches(t *testing.T) {
 				app.Ports[0].HTTP = &h
 				claims = append(claims, fleet.ClaimsOf(app)["a.test"]...)
 			}
-			slices.SortFunc(claims, routing.CompareClaims)
-			rules, losses := routing.RulesOf(claims)
-			var got []string
-			for _, r := range rules {
-				line := r.Path.Prefix
-				for _, target := range r.Targets {
-					line += " " + target.Cluster
-				}
-				got = append(got, line)
-			}
+			got, losses := rulesOf(claims)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("rules (-want +got):\n%s", diff)
 			}

@@ -12,6 +12,8 @@ import (
 type Reference struct {
 	// Cluster is empty if the port cannot be used: Reason says why.
 	Cluster, Reason string
+	// Gated has requests wait until Relay lets them through, as the other app sleeps or is about to.
+	Gated bool
 }
 
 // MayUse says why an app may not use a port of another one; empty if it may. Requests by such a use come
@@ -21,23 +23,13 @@ func MayUse(user string, app *sources.App, port int) (reason string) {
 	if user == app.ID {
 		return ""
 	}
-	if folder := topFolder(user); folder != "" && folder == topFolder(app.ID) {
+	if folder := sources.TopFolder(user); folder != "" && folder == sources.TopFolder(app.ID) {
 		return ""
 	}
 	if port >= 0 && port < len(app.Ports) && slices.ContainsFunc(app.Ports[port].UsedBy, func(pattern string) bool { return matchesApp(pattern, user) }) {
 		return ""
 	}
 	return fmt.Sprintf("it is in another top-level folder, and does not let %s use its port %d by RELAY_%[2]d_USED_BY", user, port)
-}
-
-// topFolder is the first folder of an id; empty for an app that is in none.
-func topFolder(id string) string {
-	rest, ok := strings.CutPrefix(id, "/")
-	folder, name, inside := strings.Cut(rest, "/")
-	if !ok || !inside || name == "" {
-		return ""
-	}
-	return folder
 }
 
 // matchesApp reports whether an entry of UsedBy stands for an app.
@@ -49,7 +41,7 @@ func matchesApp(pattern, id string) bool {
 }
 
 // Refer returns the port of an app that another one may use, or why the fleet cannot serve it: id is the name
-// under which the app is routed. Whether the app has instances, or sleeps, makes no difference.
+// under which the app is routed. Whether the app has instances makes no difference.
 func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
 	at := fmt.Sprintf("port %d of %s", use.Port, use.App)
 	switch {
@@ -70,7 +62,7 @@ func (f *Fleet) Refer(id string, app *sources.App, use sources.Use) Reference {
 	case f.ClustersOnDemand:
 		return Reference{Reason: "the fleet loads clusters on demand (clusters-on-demand), which Envoy does for those of routes alone"}
 	}
-	return Reference{Cluster: ClusterName(id, use.Port)}
+	return Reference{Cluster: ClusterName(id, use.Port), Gated: use.Waits && f.gates(app)}
 }
 
 // Unsigned reports whether nobody can sign on to a rule now, as what that takes is missing. Then its requests are answered

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"relay/credentials"
@@ -113,14 +114,15 @@ func Candidates(claims []Claim) []Rule {
 // shares reports whether a later rule gets a share of the requests of this one. Both must
 // be restricted alike: the restrictions of the first hold for all requests. Where people sign on, both must be of one
 // tenant, too: the first one decides which credentials its names mean, and which headers the instances of both get.
+// So must those that name a service: anybody may call his own alike.
 func (r Rule) shares(later Rule) bool {
-	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP) && (r.HTTP.SignOn == nil || sameTenant(r.Claim.App, later.Claim.App))
+	return r.wantsShare(later) && sameAccess(r.HTTP, later.HTTP) && (r.HTTP.SignOn == nil && r.HTTP.Service == "" || sameTenant(r.Claim.App, later.Claim.App))
 }
 
 // sameTenant reports whether what is routed under two names is known to be of one tenant. Anybody may call a deployment as he
 // likes.
 func sameTenant(a, b string) bool {
-	return a == b || strings.HasPrefix(a, "/") && strings.HasPrefix(b, "/") && topFolder(a) == topFolder(b)
+	return a == b || strings.HasPrefix(a, "/") && strings.HasPrefix(b, "/") && sources.TopFolder(a) == sources.TopFolder(b)
 }
 
 // asks reports whether both rules ask for the same requests.
@@ -129,7 +131,30 @@ func (r Rule) asks(other Rule) bool {
 }
 
 func (r Rule) wantsShare(later Rule) bool {
-	return r.Order == later.Order && r.HTTP.ClusterWeight != nil && later.HTTP.ClusterWeight != nil
+	return r.Order == later.Order && r.HTTP.ClusterWeight != nil && later.HTTP.ClusterWeight != nil && r.HTTP.Service == later.HTTP.Service &&
+		(r.HTTP.Service == "" || !r.has(later.Claim.App))
+}
+
+// has reports whether an app takes a share of the requests.
+func (r Rule) has(app string) bool {
+	return slices.ContainsFunc(r.Targets, func(t Target) bool {
+		id, _ := SplitClusterName(t.Cluster)
+		return id == app
+	})
+}
+
+// ByInstances has the apps that serve something together share its requests as their instances do: instances says how
+// many of a port take new requests. Without any the first app has them all.
+func ByInstances(rules []Rule, instances func(cluster string) int) {
+	for _, r := range rules {
+		if r.HTTP.Service == "" || len(r.Targets) < 2 {
+			continue
+		}
+		for j := range r.Targets {
+			t := &r.Targets[j]
+			t.Weight = uint32(min(uint64(t.Weight)*uint64(instances(t.Cluster)), MaxWeight))
+		}
+	}
 }
 
 func sameAccess(a, b sources.HTTP) bool {
@@ -149,6 +174,8 @@ func (l Loss) String() string {
 		return lost + l.To.Path.Prefix + ", which takes these requests before (the largest HAPROXY_n_BACKEND_WEIGHT is asked first)"
 	case l.To.Order != l.Rule.Order:
 		return lost + "it (the largest HAPROXY_n_BACKEND_WEIGHT wins)"
+	case l.To.wantsShare(l.Rule) && sameAccess(l.To.HTTP, l.Rule.HTTP) && l.To.HTTP.Service != "":
+		return lost + "it, and is in another top-level folder, so that the services are two, though both are called " + strconv.Quote(l.To.HTTP.Service)
 	case l.To.wantsShare(l.Rule) && sameAccess(l.To.HTTP, l.Rule.HTTP):
 		return lost + "it, is in another top-level folder, and people sign on there, so that they cannot share it"
 	case l.To.wantsShare(l.Rule):

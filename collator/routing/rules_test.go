@@ -11,6 +11,20 @@ import (
 	"relay/collator/routing"
 )
 
+// rulesOf returns the rules of claims as their path and clusters, and what claims lose.
+func rulesOf(claims []routing.Claim) (lines []string, losses []routing.Loss) {
+	slices.SortFunc(claims, routing.CompareClaims)
+	rules, losses := routing.RulesOf(claims)
+	for _, r := range rules {
+		line := r.Path.Prefix
+		for _, target := range r.Targets {
+			line += " " + target.Cluster
+		}
+		lines = append(lines, line)
+	}
+	return lines, losses
+}
+
 func TestRulesOf(t *testing.T) {
 	t.Parallel()
 	type port struct{ app, settings string }
@@ -47,16 +61,7 @@ func TestRulesOf(t *testing.T) {
 				}
 				claims = append(claims, fleet.ClaimsOf(app)["a.test"]...)
 			}
-			slices.SortFunc(claims, routing.CompareClaims)
-			rules, losses := routing.RulesOf(claims)
-			var got []string
-			for _, r := range rules {
-				line := r.Path.Prefix
-				for _, target := range r.Targets {
-					line += " " + target.Cluster
-				}
-				got = append(got, line)
-			}
+			got, losses := rulesOf(claims)
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("rules (-want +got):\n%s", diff)
 			}

@@ -53,7 +53,7 @@ func toldMore(port, as sources.Port) string {
 // OtherAccess reports whether an app lets others in than another one does, and both are not of one tenant: requests
 // would come past what one of them asks for.
 func OtherAccess(app, other *sources.App) bool {
-	if topFolder(app.ID) == topFolder(other.ID) {
+	if sources.TopFolder(app.ID) == sources.TopFolder(other.ID) {
 		return false
 	}
 	for i := range min(len(app.Ports), len(other.Ports)) {

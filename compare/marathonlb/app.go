@@ -49,7 +49,6 @@ type task struct {
 	} `json:"healthCheckResults"`
 
 	draining bool
-	app      string // whose task it is, by the id in Marathon
 }
 
 // alive tells what marathon-lb makes of the results of health checks: one good one is enough.
@@ -133,9 +132,6 @@ func Read(data []byte) (App, error) {
 		mappings = r.Container.PortMappings
 	}
 	app.readPorts(r, mappings)
-	for i := range app.tasks {
-		app.tasks[i].app = app.ID
-	}
 	return app, nil
 }
 

@@ -14,12 +14,10 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"relay/internal/panics"
+	"relay/connections/waiting"
+	"relay/internal/questions"
 	"relay/internal/ratelimit"
 )
-
-// Domain is that of the questions.
-const Domain = "relay.accept"
 
 // Port is what an app port asks for, and what takes its connections. It is never modified.
 type Port struct {
@@ -69,7 +67,7 @@ type Service struct {
 	apps    Apps
 	limits  Limits
 	log     *slog.Logger
-	metrics *metrics
+	metrics *waiting.Metrics
 	// full and flood limit how often it is logged that connections are closed.
 	full, flood rate.Sometimes
 
@@ -87,7 +85,7 @@ type key struct {
 // port is an app port. It is locked by Service.mu.
 type port struct {
 	key
-	fleet   string // of an Envoy that asked
+	fleet   string // of the Envoy that asked last
 	limits  Port
 	looked  time.Time // when it was looked what there is
 	used    time.Time
@@ -102,7 +100,7 @@ type port struct {
 func New(apps Apps, limits Limits, log *slog.Logger, registerer prometheus.Registerer) *Service {
 	s := &Service{
 		apps: apps, limits: limits, log: log, ports: make(map[key]*port),
-		full: rate.Sometimes{First: 1, Interval: time.Minute}, flood: rate.Sometimes{First: 1, Interval: time.Minute},
+		full: waiting.Seldom(), flood: waiting.Seldom(),
 	}
 	s.metrics = newMetrics(registerer, s)
 	return s
@@ -117,7 +115,7 @@ func (s *Service) Connection(ctx context.Context, q ratelimit.Question) (within 
 	if o == waits {
 		o = s.wait(ctx, in)
 	}
-	s.metrics.results.WithLabelValues(string(o)).Inc()
+	s.metrics.Results.WithLabelValues(string(o)).Inc()
 	switch o {
 	case left:
 		// If it is Relay that ends, Envoy asks the next one.
@@ -130,7 +128,7 @@ func (s *Service) Connection(ctx context.Context, q ratelimit.Question) (within 
 	case tooMany:
 		s.flood.Do(func() {
 			s.log.Warn("a connection to a TCP service was closed: its client opens too many", "event", "accept_flood",
-				"app", q.App, "port", q.Port, "client", clientOf(q.Client))
+				"app", q.App, "port", q.Port, "client", questions.Client(q.Client))
 		})
 	}
 	return o == atOnce || o == waited || o == unlimited, nil
@@ -194,7 +192,7 @@ func (s *Service) enter(q ratelimit.Question, now time.Time) (*place, outcome) {
 	if p == nil {
 		return nil, unlimited
 	}
-	client := clientOf(q.Client)
+	client := questions.Client(q.Client)
 	if !p.clients.take(client, p.limits.AddressRate, now) {
 		return nil, tooMany
 	}
@@ -204,7 +202,7 @@ func (s *Service) enter(q ratelimit.Question, now time.Time) (*place, outcome) {
 	if p.line.waiting == 0 && p.pace.take(now) == 0 {
 		return nil, atOnce
 	}
-	crowded := p.line.waiting >= s.room(p) || p.line.of(client) >= max(1, s.limits.PerPort/2)
+	crowded := p.line.waiting >= s.room(p) || p.line.of(client) >= waiting.OfOneClient(s.limits.PerPort)
 	if crowded || s.waiting >= s.limits.InAll {
 		given := p.line.giveUp(client, now)
 		if given == nil && !crowded {
@@ -219,21 +217,16 @@ func (s *Service) enter(q ratelimit.Question, now time.Time) (*place, outcome) {
 	s.waiting++
 	if !p.runs {
 		p.runs = true
-		go s.run(p)
+		go waiting.Repeat(s.log, func() (time.Duration, bool) { return s.step(p, time.Now()) })
 	}
 	return p.line.enter(client, now), waits
 }
 
 // fromLongest takes a connection out of the longest line, for one in the line of an app port; nil if that
-// is as long. So a flood of connections to some services leaves places for those to others.
+// is as long.
 func (s *Service) fromLongest(p *port) *place {
-	longest := p
-	for _, other := range s.ports {
-		if other.line.waiting > longest.line.waiting {
-			longest = other
-		}
-	}
-	if longest.line.waiting <= p.line.waiting+1 {
+	longest, ok := waiting.Longest(s.ports, func(other *port) int { return other.line.waiting }, p.line.waiting)
+	if !ok {
 		return nil
 	}
 	return longest.line.giveUpLast()
@@ -261,10 +254,12 @@ func (s *Service) port(q ratelimit.Question, now time.Time) *port {
 		s.ports[k] = p
 	}
 	if q.Fleet != p.fleet {
-		// Each Envoy asks about what is its own.
+		// Each Envoy asks about what is its own. What counts for it counts on: the fleet that asked before
+		// may not have the app any more.
 		if limits := s.apps.Port(q.Fleet, q.App, q.Port); limits.AcceptRate == 0 && limits.AddressRate == 0 {
 			return nil
 		}
+		p.fleet = q.Fleet
 	}
 	p.used = now
 	s.look(p, now)
@@ -291,7 +286,7 @@ func (s *Service) forget(now time.Time) {
 
 // wait returns when a connection may go on, or what became of it.
 func (s *Service) wait(ctx context.Context, in *place) outcome {
-	defer func() { s.metrics.waited.Observe(time.Since(in.came).Seconds()) }()
+	defer func() { s.metrics.Waited.Observe(time.Since(in.came).Seconds()) }()
 	timer := time.NewTimer(s.limits.Wait)
 	defer timer.Stop()
 	o := left
@@ -313,22 +308,7 @@ func (s *Service) wait(ctx context.Context, in *place) outcome {
 	return o
 }
 
-// run lets connections of an app port go on until none waits.
-func (s *Service) run(p *port) {
-	for ended := false; !ended; {
-		pause := lookEvery
-		err := panics.Catch(func() error {
-			pause, ended = s.step(p, time.Now())
-			return nil
-		})
-		panics.Log(s.log, err)
-		if !ended {
-			time.Sleep(pause)
-		}
-	}
-}
-
-// step lets those go on that may now. It returns after how long to look again.
+// step lets those go on that may now. It returns after how long to look again, until none waits.
 func (s *Service) step(p *port, now time.Time) (pause time.Duration, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

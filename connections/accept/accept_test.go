@@ -95,7 +95,7 @@ func (w *world) connect(ctx context.Context, name, client string) {
 // count returns how many connections had an outcome.
 func (w *world) count(o outcome) float64 {
 	var m dto.Metric
-	if err := w.metrics.results.WithLabelValues(string(o)).Write(&m); err != nil {
+	if err := w.metrics.Results.WithLabelValues(string(o)).Write(&m); err != nil {
 		w.t.Fatal(err)
 	}
 	return m.GetCounter().GetValue()

@@ -16,16 +16,6 @@ type addresses struct {
 	swept time.Time
 }
 
-// clientOf returns the network that counts as one client: of IPv6 a client has a whole one for itself.
-func clientOf(address netip.Addr) netip.Prefix {
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	network, _ := address.Prefix(bits) // of no address it is none
-	return network
-}
-
 // take reports whether a client may open one more connection now, and counts it. At one moment it may
 // open as many as in a second.
 func (a *addresses) take(client netip.Prefix, rate float64, now time.Time) bool {

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 
+	"relay/internal/questions"
 	"relay/internal/ratelimit"
 )
 
@@ -136,14 +137,14 @@ func TestAddressesAreBounded(t *testing.T) {
 	now := time.Now()
 	for n := range maxAddresses + 1000 {
 		client := netip.AddrFrom4([4]byte{10, byte(n >> 16), byte(n >> 8), byte(n)})
-		if !a.take(clientOf(client), 1, now) {
+		if !a.take(questions.Client(client), 1, now) {
 			t.Fatal("the first one is kept out")
 		}
 	}
 	if len(a.free) > maxAddresses {
 		t.Errorf("%d are kept", len(a.free))
 	}
-	if a.take(clientOf(netip.MustParseAddr("10.0.0.9")), 1, now.Add(time.Minute)); len(a.free) > 2 {
+	if a.take(questions.Client(netip.MustParseAddr("10.0.0.9")), 1, now.Add(time.Minute)); len(a.free) > 2 {
 		t.Errorf("%d are kept a minute later", len(a.free))
 	}
 }
@@ -197,5 +198,45 @@ func TestForgets(t *testing.T) {
 			t.Error("it is kept")
 		}
 		w.Service.mu.Unlock()
+	})
+}
+
+// inFleet has a port in one fleet.
+type inFleet struct {
+	name string
+	port Port
+}
+
+func (f *inFleet) Port(fleet, _ string, _ int) Port {
+	if fleet != f.name {
+		return Port{}
+	}
+	return f.port
+}
+
+// An app that goes from one fleet to another one keeps its limits there.
+func TestLimitsInAnotherFleet(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, Port{})
+		apps := &inFleet{"edge", Port{AddressRate: 2}}
+		w.apps = apps
+		in := func(fleet string) (n int) {
+			for range 10 {
+				q := ratelimit.Question{Fleet: fleet, App: "/db", Client: netip.MustParseAddr("192.0.2.1")}
+				if within, err := w.Connection(t.Context(), q); within && err == nil {
+					n++
+				}
+			}
+			return n
+		}
+		if n := in("edge"); n != 2 {
+			t.Errorf("%d of 10 are let in", n)
+		}
+		apps.name = "inner"
+		time.Sleep(10 * time.Second)
+		if n := in("inner"); n != 2 {
+			t.Errorf("%d of 10 are let in by the other fleet", n)
+		}
 	})
 }

@@ -3,11 +3,12 @@ package hold
 import (
 	"container/list"
 	"context"
-	"math"
 	"net/netip"
 	"time"
 
+	"relay/connections/waiting"
 	"relay/internal/panics"
+	"relay/internal/questions"
 	"relay/internal/ratelimit"
 )
 
@@ -43,12 +44,12 @@ type held struct {
 func (s *Service) enter(q ratelimit.Question) *held {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, client := portKey{q.App, q.Port}, clientOf(q.Client)
+	key, client := portKey{q.App, q.Port}, questions.Client(q.Client)
 	p := s.ports[key]
 	if p == nil {
 		p = &port{clients: make(map[netip.Prefix]int)}
 	}
-	if p.waiting.Len() >= s.limits.PerPort || p.clients[client] >= max(1, s.limits.PerPort/2) || s.waiting >= s.limits.InAll && !s.makeRoom(p) {
+	if p.waiting.Len() >= s.limits.PerPort || p.clients[client] >= waiting.OfOneClient(s.limits.PerPort) || s.waiting >= s.limits.InAll && !s.makeRoom(p) {
 		return nil
 	}
 	s.ports[key] = p
@@ -66,21 +67,16 @@ func (s *Service) enter(q ratelimit.Question) *held {
 	s.look(g)
 	if !s.runs {
 		s.runs = true
-		go s.run()
+		go waiting.Repeat(s.log, s.step)
 	}
 	return h
 }
 
 // makeRoom closes a connection to the app port for which the most wait, for one to another; it is false if as
-// many wait for that. So a flood of connections to some services leaves places for those to others.
+// many wait for that.
 func (s *Service) makeRoom(p *port) bool {
-	longest := p
-	for _, other := range s.ports {
-		if other.waiting.Len() > longest.waiting.Len() {
-			longest = other
-		}
-	}
-	if longest.waiting.Len() <= p.waiting.Len()+1 {
+	longest, ok := waiting.Longest(s.ports, func(other *port) int { return other.waiting.Len() }, p.waiting.Len())
+	if !ok {
 		return false
 	}
 	last := longest.waiting.Back().Value.(*held)
@@ -123,46 +119,21 @@ func (s *Service) forget(g *group) {
 	}
 }
 
-// clientOf returns the network that counts as one client: of IPv6 a client has a whole one for itself.
-func clientOf(address netip.Addr) netip.Prefix {
-	bits := 32
-	if address.Is6() {
-		bits = 64
-	}
-	network, _ := address.Prefix(bits) // of no address it is none
-	return network
-}
-
-// run looks whether there are instances, until no connection waits.
-func (s *Service) run() {
-	for {
-		groups, ended := math.MaxInt16, false
-		panics.Log(s.log, panics.Catch(func() error {
-			groups, ended = s.step()
-			return nil
-		}))
-		if ended {
-			return
-		}
-		time.Sleep(pause(groups))
-	}
-}
-
 // pause is the time between two looks: as short as can be without using more than a few percent of a
 // processor.
 func pause(groups int) time.Duration {
 	return min(100*time.Millisecond, max(5*time.Millisecond, time.Duration(groups)*20*time.Microsecond))
 }
 
-// step looks once. Ended tells that no connection waits.
-func (s *Service) step() (groups int, ended bool) {
+// step looks once whether there are instances. Ended tells that no connection waits.
+func (s *Service) step() (until time.Duration, ended bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, g := range s.groups {
 		s.look(g)
 	}
 	s.runs = len(s.groups) > 0
-	return len(s.groups), !s.runs
+	return pause(len(s.groups)), !s.runs
 }
 
 // look has a group go on if there is an instance, as soon as its Envoy has that.

@@ -16,11 +16,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"relay/connections/waiting"
 	"relay/internal/ratelimit"
 )
-
-// Domain is that of the questions.
-const Domain = "relay.hold"
 
 // Port is what is known of an app port.
 type Port struct {
@@ -51,7 +49,8 @@ type Limits struct {
 	// PerPort is how many connections wait for an app port at most, of which one client may have
 	// half, and InAll for all.
 	PerPort, InAll int
-	// Longest is how long a connection waits at most while the apps are not known.
+	// Longest is how long a connection waits at most while the apps are not known. Then its Envoy is told to ask
+	// another Relay.
 	Longest time.Duration
 }
 
@@ -59,6 +58,9 @@ type Limits struct {
 func DefaultLimits() Limits {
 	return Limits{PerPort: 5000, InAll: 20_000, Longest: 30 * time.Second}
 }
+
+// onceKnown is how long a connection waits at least when the apps are known: its instance may be there already.
+const onceKnown = 500 * time.Millisecond
 
 // Service answers Envoys.
 type Service struct {
@@ -68,7 +70,7 @@ type Service struct {
 	envoys  Envoys
 	limits  Limits
 	log     *slog.Logger
-	metrics *metrics
+	metrics *waiting.Metrics
 	// full and ended limit how often it is logged that connections are closed.
 	full, ended rate.Sometimes
 
@@ -96,7 +98,7 @@ type port struct {
 func New(apps Apps, envoys Envoys, limits Limits, log *slog.Logger, registerer prometheus.Registerer) *Service {
 	s := &Service{
 		apps: apps, envoys: envoys, limits: limits, log: log, ports: make(map[portKey]*port), groups: make(map[groupKey]*group),
-		full: rate.Sometimes{First: 1, Interval: time.Minute}, ended: rate.Sometimes{First: 1, Interval: time.Minute},
+		full: waiting.Seldom(), ended: waiting.Seldom(),
 	}
 	s.metrics = newMetrics(registerer, s)
 	return s
@@ -118,7 +120,7 @@ const (
 // Connection answers whether a connection may go on, when it may. It is a ratelimit.Answer.
 func (s *Service) Connection(ctx context.Context, q ratelimit.Question) (within bool, err error) {
 	o := s.outcome(ctx, q)
-	s.metrics.results.WithLabelValues(string(o)).Inc()
+	s.metrics.Results.WithLabelValues(string(o)).Inc()
 	switch o {
 	case elsewhere, left, failedWait:
 		// If it is Relay that ends, Envoy asks the next one.
@@ -140,13 +142,12 @@ func (s *Service) outcome(ctx context.Context, q ratelimit.Question) outcome {
 	if !s.envoys.Serves(q.Fleet, q.Node) {
 		return elsewhere
 	}
-	limit := s.limits.Longest
+	limit, known := s.limits.Longest, s.Ready
 	if s.known() {
-		p := s.apps.Port(q.Fleet, q.App, q.Port)
-		if p.Hold == 0 {
+		known = nil
+		if limit = s.apps.Port(q.Fleet, q.App, q.Port).Hold; limit == 0 {
 			return notHeld
 		}
-		limit = p.Hold
 	}
 	began := time.Now()
 	h := s.enter(q)
@@ -154,18 +155,29 @@ func (s *Service) outcome(ctx context.Context, q ratelimit.Question) outcome {
 		return full
 	}
 	defer s.leave(h)
-	defer func() { s.metrics.waited.Observe(time.Since(began).Seconds()) }()
+	defer func() { s.metrics.Waited.Observe(time.Since(began).Seconds()) }()
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	select {
-	case <-h.group.done:
-		return h.group.became
-	case <-h.closed:
-		return full
-	case <-timer.C:
-		return tooLate
-	case <-ctx.Done():
-		return left
+	for {
+		select {
+		case <-known:
+			known = nil
+			if limit = s.apps.Port(q.Fleet, q.App, q.Port).Hold; limit == 0 {
+				return notHeld
+			}
+			timer.Reset(max(time.Until(began.Add(limit)), onceKnown))
+		case <-h.group.done:
+			return h.group.became
+		case <-h.closed:
+			return full
+		case <-timer.C:
+			if known != nil {
+				return elsewhere // or here again: Envoy knows how long it may wait
+			}
+			return tooLate
+		case <-ctx.Done():
+			return left
+		}
 	}
 }
 

@@ -170,7 +170,7 @@ func TestHoldEnds(t *testing.T) {
 			t.Errorf("the log does not say so: %s", w.log.String())
 		}
 		var late dto.Metric
-		if err := w.metrics.results.WithLabelValues("too_late").Write(&late); err != nil || late.GetCounter().GetValue() != 1 {
+		if err := w.metrics.Results.WithLabelValues("too_late").Write(&late); err != nil || late.GetCounter().GetValue() != 1 {
 			t.Errorf("too late: %v, %v", &late, err)
 		}
 	})
@@ -214,6 +214,32 @@ func TestUntilKnown(t *testing.T) {
 		close(ready)
 		time.Sleep(10 * time.Millisecond)
 		w.became(map[string]string{"db": "true 1s", "none": "true 1s"})
+	})
+}
+
+// A Relay that knows the apps late has connections wait for as long as their app says, counted from when they came. One that
+// does not get to know them closes none: their Envoy asks again.
+func TestKnownLate(t *testing.T) {
+	test(t, DefaultLimits(), func(t *testing.T, w *world) {
+		ready := make(chan struct{})
+		w.Ready = ready
+		w.connect(t.Context(), "early", "/db", "edge-1", "192.0.2.1")
+		time.Sleep(20 * time.Second)
+		for _, app := range []string{"/db", "/mail", "/short"} {
+			w.connect(t.Context(), app, app, "edge-1", "192.0.2.1")
+		}
+		time.Sleep(10*time.Second + time.Millisecond)
+		w.became(map[string]string{"early": codes.Unavailable.String()})
+		w.set(func() {
+			w.ports["/db"], w.ports["/mail"], w.ports["/short"] = Port{Hold: time.Minute}, Port{Hold: 2 * time.Minute}, Port{Hold: time.Second}
+		})
+		close(ready)
+		time.Sleep(40 * time.Second)
+		w.set(func() { w.ports["/db"], w.has["edge-1/db"] = Port{Hold: time.Minute, Ready: true}, true })
+		time.Sleep(6 * time.Millisecond)
+		w.became(map[string]string{"early": codes.Unavailable.String(), "/db": "true 50.01s", "/short": "false 10.5s"})
+		time.Sleep(100 * time.Second)
+		w.became(map[string]string{"early": codes.Unavailable.String(), "/db": "true 50.01s", "/short": "false 10.5s", "/mail": "false 2m0s"})
 	})
 }
 

@@ -37,8 +37,8 @@ func nameOf(app *sources.App) string {
 	return "deployment-group/" + strings.Trim(app.Deployment.Group, "/")
 }
 
-// seat is an endpoint of one of the members.
-type seat struct {
+// memberEndpoint is an endpoint of one of the members.
+type memberEndpoint struct {
 	member, endpoint int
 }
 
@@ -62,14 +62,14 @@ func (g *group) assign() map[string]*sources.App {
 		if !members[0].Ports[i].Hashed() {
 			continue
 		}
-		now, seats, away := instances(members, i, drained)
+		now, endpoints, away := instances(members, i, drained)
 		slots := assign(now, away, g.ports[i], limit)
 		ports[i] = after(now, slots, away, g.ports[i])
 		sums[i] = sumOf(nameOf(members[0]), i, now, limit, ports[i])
 		if copies == nil {
 			copies = copyAll(members)
 		}
-		for n, s := range seats {
+		for n, s := range endpoints {
 			set(copies[s.member], i, s.endpoint, slots[n], now[n].takes)
 		}
 	}
@@ -93,7 +93,7 @@ func byAge(a, b *sources.App) int {
 }
 
 // instances returns those of a port, which endpoint each is, and the names of those that are away.
-func instances(members []*sources.App, port int, drained map[string]bool) (now []instance, seats []seat, away []string) {
+func instances(members []*sources.App, port int, drained map[string]bool) (now []instance, endpoints []memberEndpoint, away []string) {
 	for m, app := range members {
 		if port >= len(app.Ports) {
 			continue
@@ -101,13 +101,13 @@ func instances(members []*sources.App, port int, drained map[string]bool) (now [
 		old := m < len(members)-1
 		for n, e := range app.Ports[port].Endpoints {
 			now = append(now, instance{nameOfInstance(e), e.Health == sources.Healthy && !(old && drained[e.Task])})
-			seats = append(seats, seat{m, n})
+			endpoints = append(endpoints, memberEndpoint{m, n})
 		}
 		for _, e := range app.Ports[port].Excluded {
 			away = append(away, e.Task)
 		}
 	}
-	return now, seats, away
+	return now, endpoints, away
 }
 
 // nameOfInstance returns the id of the task, or the address if there is none.

@@ -57,7 +57,7 @@ func New(config Config, sink credentials.Sink, logger *slog.Logger, registerer p
 	return &Source{
 		config: config, sink: sink, logger: logger, reloads: coalesce.NewRequests(),
 		reporter: reading.NewReporter(source, logger, registerer),
-		scanner:  &scanner{folder: config.Folder, known: make(map[string]*file)},
+		scanner:  newScanner(config.Folder),
 	}, nil
 }
 
@@ -116,7 +116,7 @@ func (s *Source) wait(ctx context.Context, watcher *files.Watcher, interval time
 // scan reads once, answers those who asked for it, and returns the wait until the next scan.
 func (s *Source) scan(ctx context.Context) (wait time.Duration) {
 	s.reloads.Do(func(*coalesce.Run) error {
-		all, problems, again, err := s.scanner.scan(ctx, time.Now())
+		all, problems, again, err := s.scanner.scan(ctx)
 		wait = s.config.PollInterval
 		if again || err != nil {
 			wait = min(wait, failureDelay)

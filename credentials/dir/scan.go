@@ -24,6 +24,9 @@ const (
 	// removalDelay is how long a file has to be gone before its credential is dropped: programs that write files
 	// may remove them first.
 	removalDelay = time.Second
+	// settleTime is how long nobody may have written to a file: before, it may have half of what is meant. Who writes to it
+	// all the time is waited for so often, and no more.
+	settleTime, settleTries = 200 * time.Millisecond, 5
 	// maxEntries bounds what is looked at.
 	maxEntries = 20 * credentials.MaxCount
 )
@@ -34,6 +37,20 @@ type scanner struct {
 	known  map[string]*file // by path
 	// folders are those that were found, to be watched.
 	folders []string
+	// settle waits while somebody writes to a file.
+	settle func(context.Context) error
+	now    func() time.Time
+}
+
+func newScanner(folder string) *scanner {
+	return &scanner{folder: folder, known: make(map[string]*file), now: time.Now, settle: func(ctx context.Context) error {
+		select {
+		case <-time.After(settleTime):
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}
 }
 
 // file is what is known of one.
@@ -42,6 +59,7 @@ type file struct {
 	// problem is why the file cannot be used, and exposed who else can read it.
 	problem, exposed string
 	missingSince     time.Time
+	written          time.Time // as the file system tells
 }
 
 // found is what a scan found, by path.
@@ -56,18 +74,18 @@ type found struct {
 
 // scan reads all files. An error means that it is not known what there is. again is set if a later scan has to
 // confirm this one.
-func (s *scanner) scan(ctx context.Context, now time.Time) (all []*credentials.Credential, problems []problem.Problem, again bool, err error) {
-	root, err := os.OpenRoot(s.folder)
+func (s *scanner) scan(ctx context.Context) (all []*credentials.Credential, problems []problem.Problem, again bool, err error) {
+	f, err := s.find(ctx)
+	for try := 1; err == nil && try < settleTries && s.unsettled(f); try++ {
+		if err = s.settle(ctx); err == nil {
+			f, err = s.find(ctx)
+		}
+	}
 	if err != nil {
 		return nil, nil, false, err
 	}
-	defer func() { _ = root.Close() }()
-	f := &found{files: make(map[string]*file), unread: make(map[string]string)}
-	if err := f.walk(ctx, root, s.folder, "", 0); err != nil {
-		return nil, nil, false, err
-	}
 	s.folders = f.folders
-	again = s.update(f, now)
+	again = s.update(f, s.now())
 	problems = f.problems
 	for _, folder := range slices.Sorted(maps.Keys(f.unread)) {
 		all = append(all, &credentials.Credential{Source: source, Path: folder + "/"})
@@ -95,6 +113,29 @@ func (s *scanner) scan(ctx context.Context, now time.Time) (all []*credentials.C
 		}
 	}
 	return all, problems, again, nil
+}
+
+// find reads what there is.
+func (s *scanner) find(ctx context.Context) (*found, error) {
+	root, err := os.OpenRoot(s.folder)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	f := &found{files: make(map[string]*file), unread: make(map[string]string)}
+	return f, f.walk(ctx, root, s.folder, "", 0)
+}
+
+// unsettled reports whether a file has just been written to, and has something else than what is known.
+func (s *scanner) unsettled(f *found) bool {
+	now := s.now()
+	for path, is := range f.files {
+		was := s.known[path]
+		if now.Sub(is.written).Abs() < settleTime && (was == nil || is.credential == nil || !is.credential.Equal(was.credential)) {
+			return true
+		}
+	}
+	return false
 }
 
 // update takes in what was found. What a file was last stays while the file cannot be used.
@@ -214,14 +255,19 @@ func read(root *os.Root, name, path string) *file {
 	}
 	defer func() { _ = opened.Close() }()
 	content, mode, err := files.ReadOpen(opened, credentials.MaxValue)
+	var written time.Time
+	if info, err := opened.Stat(); err == nil {
+		written = info.ModTime()
+	}
 	if err != nil {
-		return &file{problem: explain(err)}
+		return &file{problem: explain(err), written: written}
 	}
 	value := bytes.TrimSuffix(bytes.TrimSuffix(content, []byte("\n")), []byte("\r"))
 	if len(value) == 0 {
-		return &file{problem: "the file is empty"}
+		return &file{problem: "the file is empty", written: written}
 	}
 	return &file{
+		written:    written,
 		credential: &credentials.Credential{Source: source, Path: path, Value: value},
 		exposed:    files.Exposed("the file", mode),
 	}

@@ -11,12 +11,21 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // Method is the full name of the method. It is called for each of many requests.
 const Method = "/" + service + "/Check"
 
 const service = "envoy.service.auth.v3.Authorization"
+
+// By these headers of a request, which Envoy sets whatever a client sends, a check says which Envoy asks and
+// which app port it is about: the id of the node, and the name of the route, which is that of the app port's
+// cluster.
+const (
+	NodeHeader  = "x-relay-node"
+	RouteHeader = "x-relay-route"
+)
 
 // PasswordHeader is a header of a call that is about a password: PasswordOf the name of an app port.
 // A call without it is about an app that may sleep.
@@ -36,6 +45,15 @@ func PasswordPort(ctx context.Context) (port string, ok bool) {
 		return "", true
 	}
 	return string(name), true
+}
+
+// RefusedKey is in each refusal of Relay, and Envoys have it in the dynamic metadata RefusedMetadata then. By that they
+// tell it from a refusal of an app that is asked, whose page is the client's.
+const RefusedMetadata, RefusedKey = "envoy.filters.http.ext_authz", "relay"
+
+// Refusal is the metadata of a refusal of Relay.
+func Refusal() *structpb.Struct {
+	return &structpb.Struct{Fields: map[string]*structpb.Value{RefusedKey: structpb.NewBoolValue(true)}}
 }
 
 // Answer answers one check, which comes on a stream.

@@ -20,7 +20,7 @@ var known = []struct{ by, hash string }{
 	{"mkpasswd -m yescrypt", "$y$j9T$5RNMq.cvt4.9giG0TrhoV1$hoQzNMFGPrYj6w1U55unuRvfMbw6bHjuF0ygYrgCe14"},
 	{"mkpasswd -m sha-512 -R 20000", "$6$rounds=20000$/0gfgjQU7YsAmr9c$Nr.n/slqO6s17wtymtfBp6WhboSFUEeDkhKEfbE3dobhBsroe42m8Blp59TQG57iCReLvwVcIQ0I80il.RSGo/"},
 	{"mkpasswd -m sha-256 -R 1000", "$5$rounds=1000$PLsaTs45OJzV4l3s$INvvYzJXzAJFp5YYZ27BOlZjCw6gfPA2lBbzSd699j/"},
-	{"mkpasswd -m bcrypt -R 12", "$2b$12$kQYIovDKQOp6NCtHpvMfMOqkmPLCZjgDF62AXHKrhVrSyi1kCGKn."},
+	{"mkpasswd -m bcrypt -R 10", "$2b$10$zddJap7IERugoxtnoL8pO.qxRHKb53D/10K2Gr72OozTN3IrF5zNS"},
 	{"mkpasswd -m yescrypt -R 3", "$y$j7T$CRs34UGJQfE7nJbMRstMn.$QbfuMUJGKO31hks4dG7yr7fB3mKuIzsRnYIbtJnl5c3"},
 	{"openssl passwd -5", "$5$b3d62El8cVWUd8PP$8NnUtBdxGX4XFHwZ.3bdvlNcHe6ZUD9oRHdSK1qjA67"},
 	{"openssl passwd -6", "$6$D3QZdVNtwzvRnutW$YZyL0CDKHXwro1k7ayH0H11/dUKEZBR3pr2aR5VeWETSDR3Ujrrr0C/VEWbW344ed0jo5g3Tm93EoU6B089db0"},

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"relay/xds/envoytest"
 )
 
 // haproxy is a real HAProxy that asks for a password of each of some hashes, by path.
@@ -21,12 +23,7 @@ func haproxy(t *testing.T, hashes []string) (url string) {
 	if path, err := exec.LookPath("haproxy"); err == nil {
 		program = path
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
+	address := fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 	var config strings.Builder
 	config.WriteString("global\n  tune.bufsize 65536\ndefaults\n  mode http\n  timeout client 10s\n  timeout connect 1s\n  timeout server 10s\n")
 	for i, hash := range hashes {

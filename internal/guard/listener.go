@@ -215,10 +215,12 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// networkOf returns the network whose connections are counted together: an IPv4 address, or the
+func networkOf(remote net.Addr) netip.Prefix { return NetworkOf(remote.String()) }
+
+// NetworkOf returns the network of HOST:PORT whose connections are counted together: an IPv4 address, or the
 // /64 of an IPv6 address.
-func networkOf(remote net.Addr) netip.Prefix {
-	from, err := netip.ParseAddrPort(remote.String())
+func NetworkOf(remote string) netip.Prefix {
+	from, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return netip.Prefix{}
 	}

@@ -14,10 +14,10 @@ import (
 	ratelimitv3 "github.com/envoyproxy/go-control-plane/envoy/service/ratelimit/v3"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/emptypb"
+
+	"relay/internal/questions"
 )
 
 // Method is the full name of the method. It is called for each of many connections.
@@ -25,15 +25,27 @@ const Method = "/" + service + "/ShouldRateLimit"
 
 const service = "envoy.service.ratelimit.v3.RateLimitService"
 
-// FleetHeader is a header of each call, which all Envoys of a fleet are told.
-const FleetHeader = "x-relay-fleet"
-
-// The keys of what a question says, and its limits: of its size in bytes, of the entries, and of the
-// length of a name.
+// The domains tell apart what a question is about.
 const (
-	appKey, portKey, clientKey, nodeKey = "app", "port", "client", "node"
-	maxQuestion, maxEntries, maxName    = 64 << 10, 8, 1024
+	// WakeDomain asks whether there is an instance for a connection to an app that sleeps.
+	WakeDomain = "relay.wake"
+	// HoldDomain asks whether there is an instance for a connection to a service that holds them until then.
+	HoldDomain = "relay.hold"
+	// AcceptDomain asks whether it is the turn of a connection.
+	AcceptDomain = "relay.accept"
 )
+
+// The keys of what a question says: the routed id of the app and the index of its port, the address of
+// the client, and the id of the Envoy's node, if it says that.
+const (
+	AppKey    = "app"
+	PortKey   = "port"
+	ClientKey = "client"
+	NodeKey   = "node"
+)
+
+// The limits of a question: of its size in bytes, of the entries, and of the length of a name.
+const maxQuestion, maxEntries, maxName = 64 << 10, 8, 1024
 
 // Question is what an Envoy asks about a connection. It holds nothing of the message.
 type Question struct {
@@ -52,16 +64,12 @@ type Question struct {
 // goes to the Envoy, which then asks another Relay, or lets the connection go on.
 type Answer func(ctx context.Context, q Question) (within bool, err error)
 
-// Admit decides whether an Envoy may ask, before anything else of it is read, and when it has said
-// who it is. Done is to be called at the end. The error goes to the Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
-
 // Register adds the service to a gRPC server, with who answers the questions of each domain. Envoys
 // that may not ask are refused.
 //
 // The method is registered as a stream, which is the same on the wire: so it is decided who asks
 // before the message is read, and nothing of the message stays in memory while a connection waits.
-func Register(g grpc.ServiceRegistrar, admit Admit, answers map[string]Answer) {
+func Register(g grpc.ServiceRegistrar, admit questions.Admit, answers map[string]Answer) {
 	g.RegisterService(&grpc.ServiceDesc{
 		ServiceName: service, HandlerType: (*any)(nil),
 		Streams: []grpc.StreamDesc{{StreamName: "ShouldRateLimit", ServerStreams: true, ClientStreams: true, Handler: func(_ any, g grpc.ServerStream) error {
@@ -71,16 +79,16 @@ func Register(g grpc.ServiceRegistrar, admit Admit, answers map[string]Answer) {
 }
 
 // Serve answers the question of one stream.
-func Serve(g grpc.ServerStream, admit Admit, answers map[string]Answer) error {
+func Serve(g grpc.ServerStream, admit questions.Admit, answers map[string]Answer) error {
 	var q Question
 	var answer Answer
 	done, err := admit(g.Context(), func() (*corev3.Node, error) {
-		raw, err := Receive(g, "a question about a connection", maxQuestion)
+		raw, err := questions.Receive(g, "a question about a connection", maxQuestion)
 		if err != nil {
 			return nil, err
 		}
 		var domain string
-		if domain, q, err = Parse(raw, FleetOf(g.Context()), time.Now()); err != nil {
+		if domain, q, err = Parse(raw, questions.FleetOf(g.Context()), time.Now()); err != nil {
 			return nil, err
 		}
 		if answer = answers[domain]; answer == nil {
@@ -103,29 +111,6 @@ func Serve(g grpc.ServerStream, admit Admit, answers map[string]Answer) error {
 	return g.SendMsg(&ratelimitv3.RateLimitResponse{OverallCode: code})
 }
 
-// Receive returns the bytes of a question, of which what says what it is, and of which it has so many at
-// most. To a message without fields, all that it receives is unknown, and kept as it is: to understand a
-// large message would take many times its size.
-func Receive(g grpc.ServerStream, what string, most int) ([]byte, error) {
-	var message emptypb.Empty
-	if err := g.RecvMsg(&message); err != nil {
-		return nil, err
-	}
-	raw := message.ProtoReflect().GetUnknown()
-	if len(raw) > most {
-		return nil, status.Errorf(codes.ResourceExhausted, "%s has more than %d bytes", what, most)
-	}
-	return raw, nil
-}
-
-// FleetOf returns the fleet that a call names.
-func FleetOf(ctx context.Context) string {
-	if names := metadata.ValueFromIncomingContext(ctx, FleetHeader); len(names) == 1 {
-		return names[0]
-	}
-	return ""
-}
-
 // Parse understands what an Envoy of a fleet asks about a connection, and of which domain that is.
 func Parse(raw []byte, fleet string, now time.Time) (domain string, q Question, err error) {
 	var asked ratelimitv3.RateLimitRequest
@@ -137,14 +122,14 @@ func Parse(raw []byte, fleet string, now time.Time) (domain string, q Question, 
 	if d := asked.GetDescriptors(); len(d) == 1 && len(d[0].GetEntries()) <= maxEntries {
 		for _, entry := range d[0].GetEntries() {
 			switch value := entry.GetValue(); entry.GetKey() {
-			case appKey:
+			case AppKey:
 				q.App = value
-			case nodeKey:
+			case NodeKey:
 				q.Node = value
-			case clientKey:
+			case ClientKey:
 				q.Client, _ = netip.ParseAddr(value)
 				q.Client = q.Client.Unmap().WithZone("")
-			case portKey:
+			case PortKey:
 				if n, err := strconv.ParseUint(value, 10, 16); err == nil {
 					port = int(n)
 				}

@@ -17,6 +17,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"relay/internal/questions"
 )
 
 // question is what an Envoy asks about a connection.
@@ -105,7 +107,7 @@ func TestServe(t *testing.T) {
 		},
 	}
 	ask := func(domain string, client string) (ratelimitv3.RateLimitResponse_Code, error) {
-		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(FleetHeader, "external"))
+		ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(questions.FleetHeader, "external"))
 		s := &stream{ctx: ctx, raw: question(t, domain, "app", "/db", "port", "0", "client", client, "node", "edge-1")}
 		err := Serve(s, admit, answers)
 		return s.answer.GetOverallCode(), err

@@ -11,9 +11,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/routing"
 	"relay/connections/accept"
-	"relay/connections/hold"
 	"relay/internal/ratelimit"
-	"relay/scaling/wake"
 )
 
 // acceptApps says which instances there are for connections that wait for their turn.
@@ -64,9 +62,9 @@ func (r *Relay) newAccept(registerer prometheus.Registerer) error {
 
 // registerConnections adds the service that Envoys ask before connections to TCP services.
 func (r *Relay) registerConnections(g grpc.ServiceRegistrar) {
-	answers := map[string]ratelimit.Answer{accept.Domain: r.accept.Connection, hold.Domain: r.hold.Connection}
+	answers := map[string]ratelimit.Answer{ratelimit.AcceptDomain: r.accept.Connection, ratelimit.HoldDomain: r.hold.Connection}
 	if r.scaling != nil {
-		answers[wake.ConnectionDomain] = r.scaling.wake.Connection
+		answers[ratelimit.WakeDomain] = r.scaling.wake.Connection
 	}
 	ratelimit.Register(g, r.xds.AdmitRequest, answers)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"time"
@@ -39,6 +40,18 @@ func (r *Relay) throughDeployments(next sources.Sink) sources.Sink {
 	}
 	r.deployments = &deploymentParts{stage: stage}
 	return stage
+}
+
+// throughNames returns what a source feeds in place of next, so that deployment groups of tenants have names of their own.
+func throughNames(saved savedBefore, log *slog.Logger, next sources.Sink) sources.Sink {
+	return deployments.NewNames(next, func() []*sources.App {
+		apps, err := saved()
+		if err != nil {
+			log.Warn("the names of deployment groups are not known from before: where several top-level folders have groups of one name, these may change",
+				"event", "group_names_unknown", "error", err)
+		}
+		return apps
+	})
 }
 
 // newDeployments builds what makes steps.

@@ -20,15 +20,15 @@ func TestImports(t *testing.T) {
 		// What apps name and nobody is to see.
 		"credentials":       {"internal/coalesce", "internal/files", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":           {"sources", "traffic", "internal/authz", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape", "internal/secret"},
-		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/ratelimit", "internal/scrape"},
+		"scaling":           {"sources", "traffic", "internal/authz", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/questions", "internal/ratelimit", "internal/scrape", "internal/secret"},
+		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/questions", "internal/ratelimit", "internal/scrape"},
 		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal", "internal/probelabel"},
-		"collator":          {"sources", "certs", "credentials", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel", "internal/authz"},
+		"collator":          {"sources", "certs", "credentials", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel", "internal/authz", "internal/questions", "internal/ratelimit"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
-		"passwords":      {"sources", "internal/authz", "internal/crypt", "internal/panics", "internal/ratelimit"},
+		"passwords":      {"sources", "internal/authz", "internal/crypt", "internal/panics", "internal/questions"},
 		"internal/authz": nil, "internal/clidocs": nil, "internal/crypt": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/graphite": {"internal/panics", "internal/logs"},
-		"internal/guard":    nil, "internal/ratelimit": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"internal/guard":    nil, "internal/ratelimit": {"internal/questions"}, "internal/questions": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal", "internal/probelabel"},
 		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
 		"internal/logs": {"internal/panics"},
@@ -69,7 +69,7 @@ func TestImports(t *testing.T) {
 			switch {
 			case strings.HasPrefix(imported, "relay/") && to != stage && !slices.Contains(want, to):
 				t.Errorf("%s imports %s: data flows the other way", name, imported)
-			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling" && stage != "passwords" && stage != "internal/ratelimit":
+			case strings.HasPrefix(imported, envoy) && name != "relay/collator/envoy" && stage != "xds" && stage != "traffic" && stage != "scaling" && stage != "passwords" && stage != "internal/ratelimit" && stage != "internal/questions":
 				t.Errorf("%s imports %s: only collator/envoy builds Envoy messages", name, imported)
 			case imported == ads && stage != "xds":
 				t.Errorf("%s imports %s: only xds speaks the discovery service", name, imported)
@@ -87,7 +87,7 @@ func TestImportsOfTheCollator(t *testing.T) {
 	t.Parallel()
 	allowed := map[string][]string{
 		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs", "relay/credentials", "relay/internal/secret"},
-		"relay/collator/envoy":   {"relay/credentials", "relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/authz", "relay/internal/secret"},
+		"relay/collator/envoy":   {"relay/credentials", "relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/authz", "relay/internal/questions", "relay/internal/ratelimit", "relay/internal/secret"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
 		"relay/collator":         {"relay/internal/hostname", "relay/internal/probelabel", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/credentials", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
 		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},

@@ -58,7 +58,8 @@ func (o *ownerCounts) count(set scrape.Set) {
 	all := o.owned()
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, app := range all[:min(len(all), maxOwned)] {
+	// An owner of very many apps leaves room for those of others.
+	for _, app := range fairly(all, maxOwned, func(a *collator.OwnedApp) (string, bool) { return a.Owner, true }) {
 		for _, fleet := range app.Fleets {
 			key := ownedApp{app.ID, fleet}
 			c := o.apps[key]

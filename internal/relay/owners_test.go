@@ -85,9 +85,13 @@ func TestSeriesOfOwnersAreBounded(t *testing.T) {
 	for i := range maxOwned + 10 {
 		w.apps = append(w.apps, &collator.OwnedApp{ID: fmt.Sprintf("/app-%05d", i), Owner: "o", Fleets: []string{"a"}, Clusters: []string{"c"}})
 	}
+	w.apps = append(w.apps, &collator.OwnedApp{ID: "/small", Owner: "other", Fleets: []string{"a"}, Clusters: []string{"c"}})
 	counts, left := w.read()
-	if len(counts) != maxOwned || left != 10 {
+	if len(counts) != maxOwned || left != 11 {
 		t.Errorf("%d series, %v left out", len(counts), left)
+	}
+	if counts["[/small other a]"] == "" {
+		t.Error("an owner of very many apps leaves no room for others")
 	}
 }
 

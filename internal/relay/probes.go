@@ -67,8 +67,9 @@ func (p *probeParts) found(q admin.ProbeQuery) (api.Probes, bool) {
 // newProbes builds the probes of this Relay, if there are to be any. They learn of what to ask by no other way than
 // those of another machine, but without a request.
 func (r *Relay) newProbes(registerer prometheus.Registerer) error {
-	if !r.config.Probes.Enabled {
-		return nil
+	var err error
+	if r.knownEnvoys, err = r.newKnownEnvoys(); err != nil || !r.config.Probes.Enabled {
+		return err
 	}
 	s, err := r.config.Probes.settings()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"relay/admin"
 	"relay/admin/api"
@@ -76,9 +77,10 @@ func fairly[T any](all []T, most int, of func(T) (app string, chosen bool)) []T 
 	return some
 }
 
-// envoys returns the Envoys by fleet, ordered by id. Of two with the same id the one that connected last is meant.
+// envoys returns the Envoys by fleet, ordered by id: those that are connected, have left, and did not come back after a restart of
+// Relay. Of two with the same id the one that connected last is meant.
 func (p probing) envoys() map[string][]api.ProbeEnvoy {
-	connected := make(map[[2]string]bool)
+	connected := make(map[[2]string]bool) // or was, in this run
 	all := make(map[string][]api.ProbeEnvoy)
 	streams := p.r.xds.Streams()
 	slices.SortStableFunc(streams, func(a, b xds.StreamStatus) int { return b.Since.Compare(a.Since) })
@@ -89,8 +91,16 @@ func (p probing) envoys() map[string][]api.ProbeEnvoy {
 		}
 	}
 	for _, left := range p.r.xds.Left() {
-		if !connected[[2]string{left.Fleet, left.NodeID}] {
+		if by := [2]string{left.Fleet, left.NodeID}; !connected[by] {
+			connected[by] = true
 			all[left.Fleet] = append(all[left.Fleet], api.ProbeEnvoy{ID: left.NodeID, Address: hostOf(left.Address), Disconnected: left.At.UTC()})
+		}
+	}
+	for fleet, away := range p.r.knownEnvoys.away(time.Now()) {
+		for _, e := range away {
+			if !connected[[2]string{fleet, e.ID}] {
+				all[fleet] = append(all[fleet], e)
+			}
 		}
 	}
 	for _, envoys := range all {

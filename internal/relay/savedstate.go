@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -119,6 +120,23 @@ func (k *stateKeepers) settings(what, source string) state.Config {
 		What: what, Source: source, Grace: k.config.State.Grace, Interval: stateInterval,
 		File: state.File{Path: filepath.Join(absolute(k.config.State.Dir), content+".state"), Content: content, Key: k.key},
 	}
+}
+
+// savedBefore returns the apps that were saved in an earlier life, none if there were none.
+type savedBefore func() ([]*sources.App, error)
+
+// savedBefore reads the apps when it is asked for the first time, which has to be before any are saved anew.
+func (k *stateKeepers) savedBefore() savedBefore {
+	return sync.OnceValues(func() ([]*sources.App, error) {
+		if k.config.State.Dir == "" {
+			return nil, nil
+		}
+		apps, err := appsstate.Load(k.settings(savedApps, k.config.Apps.source().kind).File)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		return apps, err
+	})
 }
 
 // apps returns what the source of apps is to feed.

@@ -109,10 +109,10 @@ func (f *scalingFleets) Gated(name string) (all bool, waiting string) {
 	if app == nil || !app.Gated {
 		return false, "it is not routed so yet"
 	}
-	scopes := f.relay.collator.ScopesOf(app)
+	scopes, others := f.relay.collator.ScopesOf(app), f.relay.collator.ScopesAsking(name)
 	for _, fleet := range f.fleetsOf(app) {
 		var keys []xds.Key
-		for _, scope := range scopes[fleet] {
+		for _, scope := range slices.Concat(scopes[fleet], others[fleet]) {
 			keys = append(keys, xds.Key{Type: xds.Scope, Name: scope})
 		}
 		for i, port := range app.Ports {

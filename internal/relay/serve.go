@@ -76,8 +76,9 @@ type Relay struct {
 	passwords   *passwords.Service
 	hold        *hold.Service
 	deployments *deploymentParts
-	probes      *probeParts // nil if nothing is asked from outside
-	statusPage  *PublicPage // nil if there is none
+	probes      *probeParts  // nil if nothing is asked from outside
+	statusPage  *PublicPage  // nil if there is none
+	knownEnvoys *knownEnvoys // nil if the state is not saved
 
 	graphite *graphite.Sender // nil if metrics do not go there
 
@@ -164,7 +165,8 @@ func (r *Relay) newSources(registerer prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	apps := r.throughSlots(keepers, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer)))))
+	saved := keepers.savedBefore()
+	apps := throughNames(saved, keepers.log, r.throughSlots(keepers, saved, keepers.apps(r.throughScaling(r.throughDeployments(r.throughRebalance(r.collator, registerer))))))
 	certificates, err := keepers.certificates(r.collator)
 	if err != nil {
 		return err
@@ -302,6 +304,9 @@ func (r *Relay) Serve(ctx context.Context) error {
 func (r *Relay) addMonitoring(add func(name string, part suture.Service)) {
 	if r.graphite != nil {
 		add("graphite", r.graphite) // metrics -> Graphite
+	}
+	if r.knownEnvoys != nil {
+		add("known envoys", r.knownEnvoys) // Envoys -> the next run
 	}
 	if p := r.probes; p != nil {
 		add("probe targets", p.discovery) // apps and Envoys -> what is asked

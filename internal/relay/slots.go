@@ -2,27 +2,23 @@ package relay
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"log/slog"
 
 	"relay/connections/slots"
 	"relay/scaling/peers"
 	"relay/sources"
-	appsstate "relay/sources/savedstate"
 )
 
 // throughSlots returns what a source feeds in place of next, which is what saves the apps. Without saved state a Relay
 // that is started anew could not know the slots of before, and ids would move. So there are none then, and Envoys
 // spread ids over addresses.
-func (r *Relay) throughSlots(k *stateKeepers, next sources.Sink) sources.Sink {
+func (r *Relay) throughSlots(k *stateKeepers, saved savedBefore, next sources.Sink) sources.Sink {
 	if k.config.State.Dir == "" {
 		return next
 	}
-	file := k.settings(savedApps, k.config.Apps.source().kind).File
 	r.slots = slots.New(next, func() []*sources.App {
-		apps, err := appsstate.Load(file)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		apps, err := saved()
+		if err != nil {
 			k.log.Warn("the slots of instances are not known from before: ids of ports that are hashed may go to other instances",
 				"event", "slots_unknown", "error", err)
 		}
@@ -47,6 +43,9 @@ type peerSlots struct {
 }
 
 var _ peers.Slots = peerSlots{}
+
+// Relays compare as many parts as slots are in.
+var _ [slots.Parts]int = [peers.SlotParts]int{}
 
 // Known implements peers.Slots.
 func (s peerSlots) Known(digests []uint64) (parts []int, all []peers.SlotPort) {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"relay/admin/api"
 	"relay/certs/certstest"
 	"relay/statuspage"
+	"relay/xds/envoytest"
 )
 
 func settingsOfPage(t *testing.T, text string) (path string) {
@@ -87,12 +89,7 @@ func TestStatusPageIsServed(t *testing.T) {
 	folder := t.TempDir()
 	ca := certstest.TestCA(t)
 	cert, key := ca.TestIssue(t, []string{"status.test"}, certstest.Options{}).TestPair(t, folder)
-	probe, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := probe.Addr().String()
-	_ = probe.Close()
+	address := fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 	config := StatusPage{
 		File: settingsOfPage(t, "title: Example\nservices: [{name: Website, domains: ['*']}]\n"), Address: address, Dir: folder, StateDir: t.TempDir(),
 		TLS: PortTLS{CertFile: cert, KeyFile: key},

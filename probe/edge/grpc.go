@@ -61,6 +61,9 @@ func (p GRPC) check(ctx context.Context, r *probe.Result, conn net.Conn) {
 		judgeCode(r, code, false)
 		return
 	}
+	if end, limited := ctx.Deadline(); limited && !time.Now().Before(end) && status.Code(err) == codes.Unavailable {
+		err = status.FromContextError(context.DeadlineExceeded).Err() // the connection has the same end, and is told of it first by chance
+	}
 	seen := inGRPCWords(answer, err)
 	r.Answered = len(all) > 0 || !slices.Contains([]codes.Code{codes.Unavailable, codes.DeadlineExceeded, codes.Canceled}, status.Code(err))
 	if r.OK = seen == ""; !r.OK {

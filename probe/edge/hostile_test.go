@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"relay/probe"
 	"relay/probe/edge"
+	"relay/xds/envoytest"
 )
 
 // An app can answer anything: it costs its probe, and no more than its bounds.
@@ -75,6 +77,30 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// Of a body no more is waited for than is looked at: what comes slowly after that takes no time of the probe.
+func TestRestOfABody(t *testing.T) {
+	t.Parallel()
+	for name, asks := range map[string]probe.Ask{"large": {}, "with the text, larger": {Contains: "xxx"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			begin := strings.Repeat("x", 64<<10)
+			if asks.Contains != "" {
+				begin = strings.Repeat("x", 1<<20)
+			}
+			address := serve(t, func(conn net.Conn) {
+				_, err := io.WriteString(conn, head(200, "Content-Length: 10000000")+begin)
+				if err == nil {
+					_, _ = io.Copy(io.Discard, conn) // until the probe goes
+				}
+			})
+			r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: asks}, 20*time.Second)
+			if !r.OK || r.Duration > 15*time.Second {
+				t.Errorf("it took %v: %q", r.Duration, r.Reason)
+			}
+		})
+	}
+}
+
 func allocated() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -124,10 +150,6 @@ func TestTCP(t *testing.T) {
 
 // closedPort is an address at which nobody listens.
 func closedPort(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = listener.Close()
-	return listener.Addr().String()
+	t.Helper()
+	return fmt.Sprint("127.0.0.1:", envoytest.FreePort(t))
 }

@@ -102,10 +102,10 @@ func (a *answerReader) head(r *probe.Result, request string) bool {
 	return finish(r, "answer", begin, "")
 }
 
-// body reads the body, up to its bound, and looks for the text that is to be there.
+// body reads the body, up to its bound, and looks for the text that is to be there. It closes none: that would read the rest,
+// which may come slowly, and the connection is for this answer alone.
 func (a *answerReader) body(r *probe.Result) {
 	begin := time.Now()
-	defer a.response.Body.Close()
 	most, text := int64(maxBody), r.Target.Ask.Contains
 	if text != "" {
 		most = maxText

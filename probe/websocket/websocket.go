@@ -31,6 +31,11 @@ const (
 	// maxMessage bounds a message that comes, maxMessages how many may come before the one that is waited for.
 	maxMessage  = 64 << 10
 	maxMessages = 16
+	// maxRead bounds all that comes, in bytes, and maxPings the pings and pongs: frames that are no message are not counted otherwise.
+	maxRead  = (maxMessages + 1) * maxMessage
+	maxPings = 100
+	// closes is how long the other side may take to say that it is the end, too.
+	closes = time.Second
 )
 
 // Options are what a Prober is made of.
@@ -54,6 +59,8 @@ type run struct {
 	result *probe.Result
 	conn   net.Conn
 	socket *websocket.Conn
+	// echoed tells that all is well: it is said that it is the end.
+	echoed bool
 }
 
 // Probe opens a WebSocket, sends a text, and waits for it, or for what the target says.
@@ -76,6 +83,10 @@ func (p *Prober) Probe(ctx context.Context, t probe.Target) probe.Result {
 }
 
 func (r *run) close() {
+	if r.echoed { // Close waits for the other side, which is no part of the probe
+		defer time.AfterFunc(closes, func() { _ = r.conn.Close() }).Stop()
+		_ = r.socket.Close(websocket.StatusNormalClosure, "")
+	}
 	if r.socket != nil {
 		_ = r.socket.CloseNow()
 	}
@@ -110,8 +121,9 @@ func (r *run) handshake(ctx context.Context) error {
 
 func (r *run) open(ctx context.Context) error {
 	// The connection is there, and TLS is done: the client has to think that there is none.
+	came := &bounded{Conn: r.conn}
 	transport := &http.Transport{
-		DialContext:       func(context.Context, string, string) (net.Conn, error) { return r.conn, nil },
+		DialContext:       func(context.Context, string, string) (net.Conn, error) { return came, nil },
 		DisableKeepAlives: true, MaxResponseHeaderBytes: maxMessage,
 	}
 	path := r.target.Ask.Path
@@ -120,8 +132,10 @@ func (r *run) open(ctx context.Context) error {
 	}
 	r.result.RequestID = connect.NewRequestID()
 	socket, resp, err := websocket.Dial(ctx, "ws://"+r.target.Domain+path, &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		HTTPHeader: http.Header{"User-Agent": {probe.Agent}, probe.Header: {r.options.Place}, connect.RequestID: {r.result.RequestID}},
+		HTTPClient:     &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+		HTTPHeader:     http.Header{"User-Agent": {probe.Agent}, probe.Header: {r.options.Place}, connect.RequestID: {r.result.RequestID}},
+		OnPingReceived: func(context.Context, []byte) bool { return came.ping() },
+		OnPongReceived: func(context.Context, []byte) { came.ping() },
 	})
 	var refused error
 	if resp != nil {
@@ -161,12 +175,36 @@ func (r *run) echo(ctx context.Context) error {
 		case err != nil:
 			return closed(err)
 		case strings.Contains(string(message), wanted):
-			defer context.AfterFunc(ctx, func() { _ = r.socket.CloseNow() })() // Close waits for the other side
-			_ = r.socket.Close(websocket.StatusNormalClosure, "")
+			r.echoed = true
 			return nil
 		}
 	}
 	return &connect.Words{Text: fmt.Sprintf("%d messages came, none of them what was sent", maxMessages)}
+}
+
+// bounded is a connection of which no more is read than there may come.
+type bounded struct {
+	net.Conn
+	bytes, pings int
+}
+
+// Read implements net.Conn.
+func (b *bounded) Read(to []byte) (int, error) {
+	switch {
+	case b.bytes >= maxRead:
+		return 0, &connect.Words{Text: fmt.Sprintf("more than %d kB came", maxRead>>10)}
+	case b.pings > maxPings:
+		return 0, &connect.Words{Text: fmt.Sprintf("more than %d pings came", maxPings)}
+	}
+	n, err := b.Conn.Read(to[:min(len(to), maxRead-b.bytes)])
+	b.bytes += n
+	return n, err
+}
+
+// ping counts a ping or pong, and reports whether it is to be answered. The one who reads calls it.
+func (b *bounded) ping() bool {
+	b.pings++
+	return b.pings <= maxPings
 }
 
 // closed says with which code the other side closed the WebSocket, if it has.

@@ -2,13 +2,16 @@ package websocket
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/x509"
+	"encoding/base64"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,5 +200,70 @@ func TestBlackHole(t *testing.T) {
 		if took := time.Since(begin); r.OK || r.Answered || took > 5*time.Second || !strings.HasSuffix(r.Reason, "no answer until the probe's time was over") {
 			t.Errorf("after %s: %+v", took, r)
 		}
+	}
+}
+
+// An app that does not answer the end of a WebSocket makes its probe take no longer.
+func TestEndIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	p, target := serve(t, nil, talks(func(ctx context.Context, conn *websocket.Conn) {
+		if kind, message, err := conn.Read(ctx); err == nil {
+			_ = conn.Write(ctx, kind, message)
+		}
+		<-end // and reads no more
+	}))
+	defer close(end)
+	target.Ask.Within = closes // more than an answer takes, and less than one waits for the end
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	begun := time.Now()
+	if r := p.Probe(ctx, target); !r.OK || r.Duration >= closes {
+		t.Errorf("it took %v: %q", r.Duration, r.Reason)
+	}
+	if took := time.Since(begun); took > 4*time.Second {
+		t.Errorf("the end was waited for %v", took)
+	}
+}
+
+// An app that sends frames without end, of which none is a message, costs no more than its bound.
+func TestEndlessFrames(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ frame, reason string }{
+		"pings":            {"\x89\x00", "more than 100 pings came"},
+		"pongs":            {"\x8a\x00", "more than 100 pings came"},
+		"pieces of a text": {"\x00\x00", "more than 1088 kB came"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var sent atomic.Int64
+			p, target := serve(t, nil, func(w http.ResponseWriter, r *http.Request) {
+				conn, _, err := w.(http.Hijacker).Hijack()
+				if err != nil {
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				go func() { _, _ = io.Copy(io.Discard, conn) }() // what answers pings
+				accepted := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+				text := "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(accepted[:]) + "\r\n\r\n"
+				if tt.frame[0] == 0 {
+					text += "\x01\x00" // the text begins
+				}
+				for many := strings.Repeat(tt.frame, 10_000); err == nil; text = many {
+					var n int
+					n, err = io.WriteString(conn, text)
+					sent.Add(int64(n))
+				}
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			r := p.Probe(ctx, target)
+			if r.OK || !strings.Contains(r.Reason, tt.reason) {
+				t.Errorf("%+v", r)
+			}
+			if n := sent.Load(); n > 16<<20 {
+				t.Errorf("%d bytes were sent", n)
+			}
+		})
 	}
 }

@@ -22,10 +22,10 @@ func (s *State) Token() string {
 	return fmt.Sprintf("%016x", h.Sum64())
 }
 
-// Look returns what is known of a group, and has Envoys report its instances for a while. It is false if
-// there is no such group.
+// Look returns what is known of a group, which may be named with its folder, and has Envoys report its
+// instances for a while. It is false if there is no such group.
 func (m *Manager) Look(ctx context.Context, group string) (State, bool) {
-	s, ok := m.Local(group)
+	s, ok := m.Local(m.config.Stage.Called(group))
 	if ok && m.config.Others != nil {
 		m.config.Others(ctx, &s)
 	}

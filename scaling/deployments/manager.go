@@ -157,6 +157,7 @@ func (m *Manager) Step(ctx context.Context, r Request) (Result, error) {
 	if m.config.Scaler == nil {
 		return done, ErrReadOnly
 	}
+	r.Group = m.config.Stage.Called(r.Group)
 	before, ok := m.Look(ctx, r.Group)
 	if !ok {
 		return done, ErrUnknown

@@ -233,6 +233,22 @@ func (s *Stage) Groups() []string {
 	return slices.Sorted(maps.Keys(s.groups))
 }
 
+// Called returns the name of a group that people name with its folder, as "shop@folder". That is good for each group of
+// the folder, also if no other folder has one of this name, so that it lasts.
+func (s *Stage) Called(group string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	written, folder, given := strings.Cut(group, "@")
+	if s.groups[group] == nil && given {
+		for id := range s.groups[written] {
+			if sources.TopFolder(id) == folder {
+				return written
+			}
+		}
+	}
+	return group
+}
+
 // Members returns the apps of a group, of which the last is the new one, whether the group is rolled
 // back, and a channel that is closed when any app of any group changes.
 func (s *Stage) Members(group string) (members []*sources.App, back bool, changed <-chan struct{}) {

@@ -145,3 +145,15 @@ func TestDrainsAnew(t *testing.T) {
 		t.Error("a report of before counts")
 	}
 }
+
+// A group is found by its name, and by its name with the folder, also if it is called otherwise.
+func TestGroupsAreFound(t *testing.T) {
+	t.Parallel()
+	s := NewStage(&sink{}, nil)
+	NewNames(s, none).SyncApps([]*sources.App{inGroup("/b/web", "web", 1), inGroup("/c/web", "web", 1), inGroup("/root", "alone", 1)})
+	for name, want := range map[string]string{"web": "web", "web@b": "web", "web@c": "web@c", "web@d": "web@d", "alone@": "alone", "none": "none", "none@b": "none@b"} {
+		if got := s.Called(name); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}

@@ -212,9 +212,9 @@ func (p *Peers) note(peer *peer, a Answer, err error) {
 			p.log.Info("a peer answers again", "event", "peer_back", "peer", peer.name)
 		}
 		if peer.instance != a.Instance {
-			peer.voice.silent = nil
+			peer.precedence.silent = nil
 		}
-		peer.voice.instance, peer.voice.began = a.Instance, a.Began
+		peer.precedence.instance, peer.precedence.began = a.Instance, a.Began
 		peer.instance, peer.heard, peer.failure, peer.told = a.Instance, time.Now(), nil, false
 		return
 	}

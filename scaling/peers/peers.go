@@ -85,9 +85,9 @@ type peer struct {
 	at      time.Time
 	reports map[string]Report
 	envoys  map[Envoy]bool
-	// voice is what it counts for when slots differ, and heard when it last answered any question.
-	voice voice
-	heard time.Time
+	// precedence says whether it counts when slots differ, and heard when it last answered any question.
+	precedence precedence
+	heard      time.Time
 	// failure is why the last question was not answered, and failing since when none was.
 	failure error
 	failing time.Time

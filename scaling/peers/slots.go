@@ -18,8 +18,8 @@ import (
 // others.
 const gone = 10 * time.Second
 
-// slotParts is how many parts digests are of.
-const slotParts = 64
+// SlotParts is how many parts digests are of: those of package slots.
+const SlotParts = 64
 
 // SlotPort says which slots the instances of a port whose requests are hashed have.
 type SlotPort struct {
@@ -55,8 +55,8 @@ type slotKey struct {
 	port int
 }
 
-// voice is what a Relay counts for when slots differ.
-type voice struct {
+// precedence says which of several Relays counts when their slots differ.
+type precedence struct {
 	began    time.Time
 	instance string
 	// silent are ports of which it does not know the same instances.
@@ -65,27 +65,27 @@ type voice struct {
 
 // before reports whether slots of one Relay count rather than those of another: it has run longer. That of a Relay that has
 // not read its source never do. All Relays agree on it, whatever their clocks say, as each says for itself when it began.
-func (v voice) before(other voice) bool {
-	if v.began.IsZero() || other.began.IsZero() {
-		return !v.began.IsZero()
+func (p precedence) before(other precedence) bool {
+	if p.began.IsZero() || other.began.IsZero() {
+		return !p.began.IsZero()
 	}
-	return cmp.Or(v.began.Compare(other.began), strings.Compare(v.instance, other.instance)) < 0
+	return cmp.Or(p.began.Compare(other.began), strings.Compare(p.instance, other.instance)) < 0
 }
 
 // counts reports whether a Relay takes over the slots of a port that another one says. It does unless it runs longer itself, or
 // a third one does, which has a say on the port. So however many there are, all take those of the same one.
-func counts(own, from voice, others []voice, port slotKey) bool {
-	return !own.began.IsZero() && from.before(own) && !slices.ContainsFunc(others, func(o voice) bool {
+func counts(own, from precedence, others []precedence, port slotKey) bool {
+	return !own.began.IsZero() && from.before(own) && !slices.ContainsFunc(others, func(o precedence) bool {
 		return o.before(from) && !o.silent[port]
 	})
 }
 
-// own is the voice of this Relay, for others.
-func (p *Peers) own() voice {
+// own is the precedence of this Relay, as others see it.
+func (p *Peers) own() precedence {
 	if p.Slots == nil {
-		return voice{instance: p.instance}
+		return precedence{instance: p.instance}
 	}
-	return voice{began: p.Slots.Began(), instance: p.instance}
+	return precedence{began: p.Slots.Began(), instance: p.instance}
 }
 
 // digests are what a peer is to be asked about; nil if it is not to be asked about slots: there are none here, or the slots of
@@ -93,7 +93,7 @@ func (p *Peers) own() voice {
 func (p *Peers) digests(peer *peer) []uint64 {
 	own := p.own()
 	p.mu.Lock()
-	before := !own.began.IsZero() && peer.voice.instance != p.instance && peer.voice.before(own)
+	before := !own.began.IsZero() && peer.precedence.instance != p.instance && peer.precedence.before(own)
 	p.mu.Unlock()
 	if !before {
 		return nil
@@ -103,12 +103,12 @@ func (p *Peers) digests(peer *peer) []uint64 {
 
 // compare takes over slots from the answer of a peer.
 func (p *Peers) compare(peer *peer, a Answer) {
-	own, from := p.own(), voice{began: a.Began, instance: a.Instance}
-	var others []voice
+	own, from := p.own(), precedence{began: a.Began, instance: a.Instance}
+	var others []precedence
 	p.mu.Lock()
 	for _, other := range p.others() {
 		if other.instance != a.Instance && time.Since(other.heard) <= gone {
-			others = append(others, other.voice)
+			others = append(others, other.precedence)
 		}
 	}
 	p.mu.Unlock()
@@ -121,7 +121,7 @@ func (p *Peers) compare(peer *peer, a Answer) {
 		})
 	}
 	p.mu.Lock()
-	peer.voice.silent = silent
+	peer.precedence.silent = silent
 	p.mu.Unlock()
 }
 
@@ -134,15 +134,15 @@ func (p *Peers) SlotsAtStart(ctx context.Context) []SlotPort {
 	p.askAll(ctx, others, Question{})
 	p.mu.Lock()
 	others = p.others()
-	others = slices.DeleteFunc(others, func(o *peer) bool { return o.voice.began.IsZero() })
+	others = slices.DeleteFunc(others, func(o *peer) bool { return o.precedence.began.IsZero() })
 	slices.SortStableFunc(others, func(a, b *peer) int {
-		if a.voice.before(b.voice) {
+		if a.precedence.before(b.precedence) {
 			return -1
 		}
 		return 1
 	})
 	p.mu.Unlock()
-	for i, a := range p.askAll(ctx, others, Question{Slots: make([]uint64, slotParts)}) {
+	for i, a := range p.askAll(ctx, others, Question{Slots: make([]uint64, SlotParts)}) {
 		if a.Instance == others[i].instance && len(a.Slots) > 0 {
 			return a.Slots
 		}
@@ -195,7 +195,7 @@ func (p *Peers) addSlots(a *Answer, q Question) {
 
 // checkSlots refuses what is too much in an answer.
 func (a *Answer) checkSlots() error {
-	if len(a.SlotParts) > slotParts {
+	if len(a.SlotParts) > SlotParts {
 		return fmt.Errorf("it has %d parts of slots", len(a.SlotParts))
 	}
 	n := len(a.Slots)
@@ -225,11 +225,11 @@ func splitDigests(text string) ([]uint64, error) {
 	if text == "" {
 		return nil, nil
 	}
-	bad := fmt.Errorf("%s: %d digests of 16 hexadecimal digits", paramSlots, slotParts)
-	if len(text) != 16*slotParts {
+	bad := fmt.Errorf("%s: %d digests of 16 hexadecimal digits", paramSlots, SlotParts)
+	if len(text) != 16*SlotParts {
 		return nil, bad
 	}
-	digests := make([]uint64, slotParts)
+	digests := make([]uint64, SlotParts)
 	for i := range digests {
 		var err error
 		if digests[i], err = strconv.ParseUint(text[16*i:16*i+16], 16, 64); err != nil {

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// keeper has slots.
-type keeper struct {
+// fakeSlots are the slots that a Relay gives.
+type fakeSlots struct {
 	began time.Time
 	mu    sync.Mutex
 	ports []SlotPort
@@ -25,17 +25,17 @@ type keeper struct {
 }
 
 // Began implements Slots.
-func (k *keeper) Began() time.Time { return k.began }
+func (f *fakeSlots) Began() time.Time { return f.began }
 
 // Digests implements Slots.
-func (k *keeper) Digests() []uint64 {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if len(k.ports) == 0 {
+func (f *fakeSlots) Digests() []uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.ports) == 0 {
 		return nil
 	}
-	digests := make([]uint64, slotParts)
-	for _, p := range k.ports {
+	digests := make([]uint64, SlotParts)
+	for _, p := range f.ports {
 		for i, c := range fmt.Sprint(p) {
 			digests[5] += uint64(c) << (i % 50)
 		}
@@ -44,35 +44,36 @@ func (k *keeper) Digests() []uint64 {
 }
 
 // Known implements Slots.
-func (k *keeper) Known(digests []uint64) (parts []int, ports []SlotPort) {
-	if slices.Equal(k.Digests(), digests) {
+func (f *fakeSlots) Known(digests []uint64) (parts []int, ports []SlotPort) {
+	if slices.Equal(f.Digests(), digests) {
 		return nil, nil
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return []int{5}, slices.Clone(k.ports)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return []int{5}, slices.Clone(f.ports)
 }
 
 // Compare implements Slots.
-func (k *keeper) Compare(_ []int, ports []SlotPort, counts func(app string, port int, comparable bool) bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+func (f *fakeSlots) Compare(_ []int, ports []SlotPort, counts func(app string, port int, comparable bool) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, p := range ports {
-		apart := slices.Contains(k.apart, p.App)
-		if counts(p.App, p.Port, !apart) && !apart && !reflect.DeepEqual(k.ports, []SlotPort{p}) { // two peers may say the same at once
-			k.ports, k.taken = []SlotPort{p}, append(k.taken, p.App)
+		apart := slices.Contains(f.apart, p.App)
+		if counts(p.App, p.Port, !apart) && !apart && !reflect.DeepEqual(f.ports, []SlotPort{p}) { // two peers may say the same at once
+			f.ports, f.taken = []SlotPort{p}, append(f.taken, p.App)
 		}
 	}
 }
 
 // given returns its slots, and how often it took over some.
-func (k *keeper) given() (ports []SlotPort, times int) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return slices.Clone(k.ports), len(k.taken)
+func (f *fakeSlots) given() (ports []SlotPort, times int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.ports), len(f.taken)
 }
 
-func shop(slot int) []SlotPort {
+// portWith is a port whose one instance has a slot.
+func portWith(slot int) []SlotPort {
 	return []SlotPort{{App: "/shop", Port: 1, Seen: "x", Slots: map[string]int{"shop.1": slot}}}
 }
 
@@ -87,31 +88,31 @@ func TestSlotsAtStart(t *testing.T) {
 			t.Errorf("it hears %v, want %v", got, want)
 		}
 	}
-	a.Slots = &keeper{began: time.Unix(1, 0), ports: shop(1)}
+	a.Slots = &fakeSlots{began: time.Unix(1, 0), ports: portWith(1)}
 	has(nil)
-	b.Slots = &keeper{ports: shop(9)} // its source was never read
+	b.Slots = &fakeSlots{ports: portWith(9)} // its source was never read
 	has(nil)
-	c.Slots = &keeper{began: time.Unix(20, 0), ports: shop(2)}
-	has(shop(2))
-	b.Slots = &keeper{began: time.Unix(10, 0), ports: shop(3)}
-	has(shop(3))
-	b.Slots = &keeper{began: time.Unix(10, 0)}
-	has(shop(2))
+	c.Slots = &fakeSlots{began: time.Unix(20, 0), ports: portWith(2)}
+	has(portWith(2))
+	b.Slots = &fakeSlots{began: time.Unix(10, 0), ports: portWith(3)}
+	has(portWith(3))
+	b.Slots = &fakeSlots{began: time.Unix(10, 0)}
+	has(portWith(2))
 	b.breakBy(func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") })
-	has(shop(2))
+	has(portWith(2))
 	b.breakBy(func(r *http.Request) (*http.Response, error) { // an older Relay
 		if r.URL.Query().Has("slots") {
 			t.Error("a Relay that gives no slots was asked for them")
 		}
 		return answered(200, `{"version":1,"instance":"b"}`), nil
 	})
-	has(shop(2))
+	has(portWith(2))
 
 	many := make(map[string]int)
 	for i := range maxSlots / 2 {
 		many[fmt.Sprint("task.", i)] = 1
 	}
-	c.Slots = &keeper{began: time.Unix(20, 0), ports: []SlotPort{{App: "/0", Slots: many}, {App: "/1", Kept: many}, {App: "/2", Slots: many}}}
+	c.Slots = &fakeSlots{began: time.Unix(20, 0), ports: []SlotPort{{App: "/0", Slots: many}, {App: "/1", Kept: many}, {App: "/2", Slots: many}}}
 	if got := a.SlotsAtStart(t.Context()); len(got) != 2 {
 		t.Errorf("it hears %d ports", len(got))
 	}
@@ -120,16 +121,16 @@ func TestSlotsAtStart(t *testing.T) {
 // Whatever Relays there are, all that know a port alike take the slots of the same one.
 func TestWhoseSlotsCount(t *testing.T) {
 	t.Parallel()
-	v := func(began int64, instance string, silent bool) voice {
-		one := voice{instance: instance, silent: map[slotKey]bool{{"/a", 0}: silent}}
+	v := func(began int64, instance string, silent bool) precedence {
+		one := precedence{instance: instance, silent: map[slotKey]bool{{"/a", 0}: silent}}
 		if began > 0 {
 			one.began = time.Unix(began, 0)
 		}
 		return one
 	}
 	for name, tt := range map[string]struct {
-		own, from voice
-		others    []voice
+		own, from precedence
+		others    []precedence
 		want      bool
 	}{
 		"runs longer":                {v(2, "a", false), v(1, "b", false), nil, true},
@@ -139,10 +140,10 @@ func TestWhoseSlotsCount(t *testing.T) {
 		"it has not read its source": {v(1, "b", false), v(0, "a", false), nil, false},
 		"own source was not read":    {v(0, "b", false), v(1, "a", false), nil, false},
 		"neither was read":           {v(0, "b", false), v(0, "a", false), nil, false},
-		"a third runs longer":        {v(3, "c", false), v(2, "b", false), []voice{v(1, "a", false)}, false},
-		"but knows others":           {v(3, "c", false), v(2, "b", false), []voice{v(1, "a", true)}, true},
-		"a third has read nothing":   {v(3, "c", false), v(2, "b", false), []voice{v(0, "a", false)}, true},
-		"the third is between":       {v(3, "c", false), v(1, "a", false), []voice{v(2, "b", false)}, true},
+		"a third runs longer":        {v(3, "c", false), v(2, "b", false), []precedence{v(1, "a", false)}, false},
+		"but knows others":           {v(3, "c", false), v(2, "b", false), []precedence{v(1, "a", true)}, true},
+		"a third has read nothing":   {v(3, "c", false), v(2, "b", false), []precedence{v(0, "a", false)}, true},
+		"the third is between":       {v(3, "c", false), v(1, "a", false), []precedence{v(2, "b", false)}, true},
 	} {
 		if got := counts(tt.own, tt.from, tt.others, slotKey{"/a", 0}); got != tt.want {
 			t.Errorf("%s: %t", name, got)
@@ -166,23 +167,23 @@ func TestSlotsBecomeEqual(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld("a", "b", "c")
-		keepers := make(map[string]*keeper)
+		slots := make(map[string]*fakeSlots)
 		for i, name := range []string{"a", "b", "c"} {
-			keepers[name] = &keeper{began: time.Unix(int64(i+1), 0)}
-			w.relays[name].Slots = keepers[name]
+			slots[name] = &fakeSlots{began: time.Unix(int64(i+1), 0)}
+			w.relays[name].Slots = slots[name]
 		}
 		give := func(name string, slot int) {
-			keepers[name].mu.Lock()
-			defer keepers[name].mu.Unlock()
-			keepers[name].ports = shop(slot)
+			slots[name].mu.Lock()
+			defer slots[name].mu.Unlock()
+			slots[name].ports = portWith(slot)
 		}
 		equal := func(want int, taken string) {
 			t.Helper()
 			synctest.Wait()
 			var all []string
 			for _, name := range []string{"a", "b", "c"} {
-				ports, times := keepers[name].given()
-				if !reflect.DeepEqual(ports, shop(want)) {
+				ports, times := slots[name].given()
+				if !reflect.DeepEqual(ports, portWith(want)) {
 					t.Errorf("%s gives %v", name, ports)
 				}
 				all = append(all, fmt.Sprint(times))
@@ -213,7 +214,7 @@ func TestSlotsBecomeEqual(t *testing.T) {
 			give("b", 4)
 			time.Sleep(5 * time.Second)
 			synctest.Wait()
-			if ports, times := keepers["c"].given(); times != 1 {
+			if ports, times := slots["c"].given(); times != 1 {
 				t.Errorf("while one is away, slots go from one to the other: %v", ports)
 			}
 			time.Sleep(gone)
@@ -226,23 +227,23 @@ func TestSlotsBecomeEqual(t *testing.T) {
 
 			// Of a port that the others do not know alike, nothing is taken over.
 			for _, name := range []string{"b", "c"} {
-				keepers[name].mu.Lock()
-				keepers[name].ports = []SlotPort{{App: "/shop", Slots: map[string]int{name: 7}}}
-				keepers[name].mu.Unlock()
+				slots[name].mu.Lock()
+				slots[name].ports = []SlotPort{{App: "/shop", Slots: map[string]int{name: 7}}}
+				slots[name].mu.Unlock()
 			}
 			w.relays["a"].breakBy(func(*http.Request) (*http.Response, error) {
 				text, err := json.Marshal(Answer{Version: 1, Instance: "a2", Began: time.Unix(1, 0), SlotParts: []int{5}, Slots: []SlotPort{{App: "/shop", Seen: "other"}}})
 				return answered(200, string(text)), err
 			})
 			for _, name := range []string{"b", "c"} {
-				keepers[name].mu.Lock()
-				keepers[name].apart = []string{"/shop"}
-				keepers[name].mu.Unlock()
+				slots[name].mu.Lock()
+				slots[name].apart = []string{"/shop"}
+				slots[name].mu.Unlock()
 			}
 			time.Sleep(2 * often)
 			synctest.Wait()
-			_, second := keepers["b"].given()
-			if _, third := keepers["c"].given(); second != 2 || third != 3 {
+			_, second := slots["b"].given()
+			if _, third := slots["c"].given(); second != 2 || third != 3 {
 				t.Error("slots of other instances were taken over")
 			}
 		})
@@ -251,13 +252,13 @@ func TestSlotsBecomeEqual(t *testing.T) {
 
 func TestDigests(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"1", strings.Repeat("0", 16*slotParts-1), strings.Repeat("g", 16*slotParts), strings.Repeat("0", 16*slotParts+16), strings.Repeat("+", 16*slotParts)} {
+	for _, text := range []string{"1", strings.Repeat("0", 16*SlotParts-1), strings.Repeat("g", 16*SlotParts), strings.Repeat("0", 16*SlotParts+16), strings.Repeat("+", 16*SlotParts)} {
 		if _, err := splitDigests(text); err == nil {
 			t.Errorf("%.20s is taken for digests", text)
 		}
 	}
 	for _, text := range []string{
-		`"slotParts":[` + many(slotParts+1, "1") + "]",
+		`"slotParts":[` + many(SlotParts+1, "1") + "]",
 		`"slots":[` + many(2*maxSlots+1, "{}") + "]",
 		`"slots":[{"app":"` + strings.Repeat("a", maxName+1) + `"}]`,
 	} {

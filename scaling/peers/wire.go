@@ -20,7 +20,7 @@ const (
 	// maxAnswer is how many bytes an answer has at most, and maxReports how many apps are in it.
 	maxAnswer, maxReports = 8 << 20, 20_000
 	// maxSlots is how many instances with a slot an answer has at most, and MaxDigests how many characters a question about them.
-	maxSlots, MaxDigests = 50_000, 16 * slotParts
+	maxSlots, MaxDigests = 50_000, 16 * SlotParts
 	// maxName and maxText are how many bytes a name and a reason have at most.
 	maxName, maxText = 1 << 10, 500
 )

@@ -14,8 +14,8 @@ func FuzzQuestion(f *testing.F) {
 	f.Add("/shop/web", "external", "edge-1", true)
 	f.Add("deployment-group/a,b", "a/b", "x,y/z%", false)
 	f.Fuzz(func(t *testing.T, app, fleet, id string, loads bool) {
-		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads, Slots: make([]uint64, slotParts)}
-		q.Slots[len(app)%slotParts] = uint64(len(id)) << 60
+		q := Question{Apps: []string{app, "/x"}, Envoys: []Envoy{{fleet, id}, {"e", "f"}}, Loads: loads, Slots: make([]uint64, SlotParts)}
+		q.Slots[len(app)%SlotParts] = uint64(len(id)) << 60
 		values := q.query()
 		got, err := Parse(values.Get("apps"), values.Get("envoys"), values.Get("slots"), values.Get("loads") == "true")
 		if err != nil {

@@ -8,31 +8,17 @@ import (
 	"net/netip"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	extprocv3 "github.com/envoyproxy/go-control-plane/envoy/service/ext_proc/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"relay/internal/questions"
 	"relay/sources"
 )
 
-// Envoy reads the chosen instance from dynamic metadata with this namespace and key. So no header
-// is needed, which clients could send or apps see.
-const (
-	MetadataNamespace = "relay.queue"
-	MetadataEndpoint  = "endpoint"
-)
-
-// The attributes by which Envoy says whose request it is.
-const (
-	AttributeApp   = "xds.route_metadata.filter_metadata['relay.scaling']['app']"
-	AttributePort  = "xds.route_metadata.filter_metadata['relay.scaling']['port']"
-	AttributeFleet = "xds.node.cluster"
-	AttributeNode  = "xds.node.id"
-	// attributesOf is the name under which Envoy sends them.
-	attributesOf = "envoy.filters.http.ext_proc"
-)
+// attributesOf is the name under which Envoy sends attributes.
+const attributesOf = "envoy.filters.http.ext_proc"
 
 const (
 	// DefaultTimeout is how long a request waits if the app does not say.
@@ -70,11 +56,6 @@ type Envoys interface {
 	// now, or the context ends.
 	WaitFor(ctx context.Context, fleet, node, app string, port int) error
 }
-
-// Admit decides whether an Envoy may ask, before anything of it is read, and when first has returned
-// the node that its first message names. Done is called at the end of the stream. The error goes to
-// the Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
 
 // Method is the full name of the method that Envoys call, by a stream for each request.
 const Method = extprocv3.ExternalProcessor_Process_FullMethodName
@@ -130,9 +111,9 @@ func askedBy(message *extprocv3.ProcessingRequest) (a asked, err error) {
 		return a, status.Error(codes.InvalidArgument, "the head of a request comes first")
 	}
 	attributes := message.GetAttributes()[attributesOf].GetFields()
-	a.app = attributes[AttributeApp].GetStringValue()
-	port := attributes[AttributePort].GetNumberValue()
-	a.fleet, a.node = attributes[AttributeFleet].GetStringValue(), attributes[AttributeNode].GetStringValue()
+	a.app = attributes[questions.QueueApp].GetStringValue()
+	port := attributes[questions.QueuePort].GetNumberValue()
+	a.fleet, a.node = attributes[questions.QueueFleet].GetStringValue(), attributes[questions.QueueNode].GetStringValue()
 	if a.port = int(port); a.app == "" || port != float64(a.port) || a.port < 0 || len(a.app) > sources.MaxIDBytes {
 		return a, status.Error(codes.InvalidArgument, "a request without the app and port of its route")
 	}

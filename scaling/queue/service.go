@@ -18,6 +18,7 @@ import (
 
 	"relay/internal/failure"
 	"relay/internal/panics"
+	"relay/internal/questions"
 )
 
 // Service is the external processor of requests to app ports that have a queue. Envoy opens a
@@ -33,7 +34,7 @@ type Service struct {
 	envoys  Envoys
 	limits  Limits
 	metrics *metrics
-	admit   Admit
+	admit   questions.Admit
 
 	lines   sync.Map // *line by key
 	waiting atomic.Int64
@@ -50,7 +51,7 @@ type key struct {
 }
 
 // Register adds the service to a gRPC server. Envoys that may not ask are refused.
-func (s *Service) Register(g grpc.ServiceRegistrar, admit Admit) {
+func (s *Service) Register(g grpc.ServiceRegistrar, admit questions.Admit) {
 	s.admit = admit
 	extprocv3.RegisterExternalProcessorServer(g, s)
 }
@@ -279,8 +280,8 @@ func trailersSeen() *extprocv3.ProcessingResponse {
 func toInstance(address netip.AddrPort) *extprocv3.ProcessingResponse {
 	response := toAnyInstance()
 	response.DynamicMetadata = &structpb.Struct{Fields: map[string]*structpb.Value{
-		MetadataNamespace: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
-			MetadataEndpoint: structpb.NewStringValue(address.String()),
+		questions.QueueMetadata: structpb.NewStructValue(&structpb.Struct{Fields: map[string]*structpb.Value{
+			questions.QueueInstance: structpb.NewStringValue(address.String()),
 		}}),
 	}}
 	return response

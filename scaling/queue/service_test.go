@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"relay/internal/questions"
 	"relay/sources"
 )
 
@@ -128,8 +129,8 @@ func (c *call) end() { c.once.Do(func() { close(c.over) }) }
 
 func head(app string, port float64, fleet string) *extprocv3.ProcessingRequest {
 	fields := map[string]*structpb.Value{
-		AttributeApp: structpb.NewStringValue(app), AttributePort: structpb.NewNumberValue(port),
-		AttributeFleet: structpb.NewStringValue(fleet), AttributeNode: structpb.NewStringValue("edge-1"),
+		questions.QueueApp: structpb.NewStringValue(app), questions.QueuePort: structpb.NewNumberValue(port),
+		questions.QueueFleet: structpb.NewStringValue(fleet), questions.QueueNode: structpb.NewStringValue("edge-1"),
 	}
 	return &extprocv3.ProcessingRequest{
 		Request:    &extprocv3.ProcessingRequest_RequestHeaders{RequestHeaders: &extprocv3.HttpHeaders{}},
@@ -160,8 +161,8 @@ func (c *call) answer(t *testing.T) string {
 		if refused := m.GetImmediateResponse(); refused != nil {
 			return refused.GetStatus().GetCode().String() + " " + string(refused.GetHeaders().GetSetHeaders()[0].GetHeader().GetRawValue())
 		}
-		if fields := m.GetDynamicMetadata().GetFields()[MetadataNamespace].GetStructValue().GetFields(); fields != nil {
-			return fields[MetadataEndpoint].GetStringValue()
+		if fields := m.GetDynamicMetadata().GetFields()[questions.QueueMetadata].GetStructValue().GetFields(); fields != nil {
+			return fields[questions.QueueInstance].GetStringValue()
 		}
 		if m.GetResponseTrailers() != nil {
 			return "trailers"

@@ -11,6 +11,7 @@ import (
 	rpcstatus "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
 
+	"relay/internal/authz"
 	"relay/internal/failure"
 )
 
@@ -33,7 +34,7 @@ func letThrough() *authv3.CheckResponse {
 // denied has Envoy answer a request itself, with the page of a status.
 func denied(status int, text string, headers ...*corev3.HeaderValueOption) *authv3.CheckResponse {
 	return &authv3.CheckResponse{
-		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)},
+		Status: &rpcstatus.Status{Code: int32(codes.PermissionDenied)}, DynamicMetadata: authz.Refusal(),
 		HttpResponse: &authv3.CheckResponse_DeniedResponse{DeniedResponse: &authv3.DeniedHttpResponse{
 			Status: &typev3.HttpStatus{Code: typev3.StatusCode(status)}, Headers: headers, Body: plain(text),
 		}},

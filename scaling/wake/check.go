@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"relay/internal/failure"
-	"relay/internal/ratelimit"
+	"relay/internal/questions"
 )
 
 // outcome is what becomes of a request. Its text is the reason in metrics.
@@ -32,12 +32,12 @@ const (
 )
 
 // check answers one check.
-func (s *Service) check(g grpc.ServerStream, admit Admit) error {
+func (s *Service) check(g grpc.ServerStream, admit questions.Admit) error {
 	var r request
 	done, err := admit(g.Context(), func() (*corev3.Node, error) {
-		raw, err := ratelimit.Receive(g, "a check", maxCheck)
+		raw, err := questions.Receive(g, "a check", maxCheck)
 		if err == nil {
-			r, err = parse(raw, ratelimit.FleetOf(g.Context()))
+			r, err = parse(raw, questions.FleetOf(g.Context()))
 		}
 		return &corev3.Node{Id: r.node, Cluster: r.fleet}, err
 	})

@@ -6,9 +6,6 @@ import (
 	"relay/internal/ratelimit"
 )
 
-// ConnectionDomain is that of the questions about TCP connections.
-const ConnectionDomain = "relay.wake"
-
 // Connection answers whether a connection to a TCP service that sleeps may go on: it may when there is
 // an instance for it. It is a ratelimit.Answer. There is no page: a connection that may not go on is
 // closed.

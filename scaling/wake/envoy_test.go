@@ -23,7 +23,7 @@ import (
 	"relay/xds"
 )
 
-var usual = Config{WaitingPerApp: DefaultPerApp, WaitingInAll: DefaultInAll, Rate: DefaultRate}
+var usual = Config{WaitingPerApp: 2000, WaitingInAll: 20_000, Rate: 20}
 
 // What a client sends while its app sleeps arrives whole, whatever it is.
 func TestEnvoyHolds(t *testing.T) {

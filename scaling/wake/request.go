@@ -12,6 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+
+	"relay/internal/authz"
 )
 
 const (
@@ -19,13 +21,6 @@ const (
 	maxCheck = 256 << 10
 	// maxUserAgent is how much of a user agent is looked at, and maxName how long a name may be.
 	maxUserAgent, maxName = 1024, 1024
-)
-
-// Where a check says what it is about.
-const (
-	// nodeHeader and routeHeader are headers of the request that Envoy sets, whatever a client sends:
-	// the id of its node, and the name of the route, which is that of the app port's cluster.
-	nodeHeader, routeHeader = "x-relay-node", "x-relay-route"
 )
 
 // request is what a check says of the request of a client.
@@ -50,12 +45,12 @@ func parse(raw []byte, fleet string) (request, error) {
 	}
 	a := check.GetAttributes()
 	head := a.GetRequest().GetHttp()
-	r := request{fleet: fleet, node: head.GetHeaders()[nodeHeader]}
-	route := head.GetHeaders()[routeHeader]
+	r := request{fleet: fleet, node: head.GetHeaders()[authz.NodeHeader]}
+	route := head.GetHeaders()[authz.RouteHeader]
 	end := strings.LastIndexByte(route, '_')
 	port, err := strconv.ParseUint(route[end+1:], 10, 16)
 	if end <= 0 || err != nil || max(len(route), len(r.fleet), len(r.node)) > maxName {
-		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app port it is, as header %s", routeHeader)
+		return request{}, status.Errorf(codes.InvalidArgument, "a check does not say for which app port it is, as header %s", authz.RouteHeader)
 	}
 	r.app, r.port = route[:end], int(port)
 	r.client, _ = netip.ParseAddr(a.GetSource().GetAddress().GetSocketAddress().GetAddress())

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"relay/internal/authz"
+
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	authv3 "github.com/envoyproxy/go-control-plane/envoy/service/auth/v3"
 	"google.golang.org/grpc/codes"
@@ -26,7 +28,7 @@ func checkOf(t testing.TB, change func(a *authv3.AttributeContext)) []byte {
 		Request: &authv3.AttributeContext_Request{
 			Time: timestamppb.New(time.Unix(100, 5000)),
 			Http: &authv3.AttributeContext_HttpRequest{Method: "GET", Headers: map[string]string{
-				"accept": "text/html,*/*", "user-agent": "browser/1", nodeHeader: "edge-1", routeHeader: "/shop/web_1",
+				"accept": "text/html,*/*", "user-agent": "browser/1", authz.NodeHeader: "edge-1", authz.RouteHeader: "/shop/web_1",
 			}},
 		},
 	}
@@ -55,7 +57,7 @@ func TestParse(t *testing.T) {
 		"WebSocket":      {func(a *authv3.AttributeContext) { a.Request.Http.Headers["upgrade"] = "websocket" }, func(r *request) { r.browser = false }},
 		"gRPC":           {func(a *authv3.AttributeContext) { a.Request.Http.Headers["content-type"] = "application/grpc+proto" }, func(r *request) { r.browser = false }},
 		"domain":         {func(a *authv3.AttributeContext) { a.Request.Http.Host = "Shop.test:8080" }, func(r *request) { r.domain = "shop.test" }},
-		"no node":        {func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, nodeHeader) }, func(r *request) { r.node = "" }},
+		"no node":        {func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, authz.NodeHeader) }, func(r *request) { r.node = "" }},
 		"no address":     {func(a *authv3.AttributeContext) { a.Source = nil }, func(r *request) { r.client = netip.Addr{} }},
 		"mapped address": {func(a *authv3.AttributeContext) { a.Source.Address.GetSocketAddress().Address = "::ffff:192.0.2.1" }, func(*request) {}},
 		"long agent": {func(a *authv3.AttributeContext) { a.Request.Http.Headers["user-agent"] = strings.Repeat("a", 5000) },
@@ -68,13 +70,13 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for name, change := range map[string]func(a *authv3.AttributeContext){
-		"no route": func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, routeHeader) },
+		"no route": func(a *authv3.AttributeContext) { delete(a.Request.Http.Headers, authz.RouteHeader) },
 		"long app": func(a *authv3.AttributeContext) {
-			a.Request.Http.Headers[routeHeader] = strings.Repeat("a", maxName+1) + "_0"
+			a.Request.Http.Headers[authz.RouteHeader] = strings.Repeat("a", maxName+1) + "_0"
 		},
-		"no app":   func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "_0" },
-		"no port":  func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "/shop/web_" },
-		"odd port": func(a *authv3.AttributeContext) { a.Request.Http.Headers[routeHeader] = "/shop/web_-1" },
+		"no app":   func(a *authv3.AttributeContext) { a.Request.Http.Headers[authz.RouteHeader] = "_0" },
+		"no port":  func(a *authv3.AttributeContext) { a.Request.Http.Headers[authz.RouteHeader] = "/shop/web_" },
+		"odd port": func(a *authv3.AttributeContext) { a.Request.Http.Headers[authz.RouteHeader] = "/shop/web_-1" },
 	} {
 		if got, err := parse(checkOf(t, change), "edge"); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("%s: %+v, %v", name, got, err)

@@ -11,12 +11,12 @@ import (
 	"sync"
 	"time"
 
-	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	"relay/internal/authz"
+	"relay/internal/questions"
 )
 
 // Phase is what an app is doing, as far as requests are concerned.
@@ -106,17 +106,6 @@ type Config struct {
 	Of func(fleet, app string, port int) bool
 }
 
-// The defaults of Config.
-const (
-	DefaultPerApp = 2000
-	DefaultInAll  = 20_000
-	DefaultRate   = 20
-)
-
-// Admit decides whether an Envoy may ask, before anything else of it is read, and when it has said
-// who it is. Done is to be called at the end. The error goes to the Envoy.
-type Admit func(ctx context.Context, first func() (*corev3.Node, error)) (done func(), err error)
-
 // Service answers Envoys.
 type Service struct {
 	config Config
@@ -155,6 +144,6 @@ func New(config Config, apps Apps, envoys Envoys, log *slog.Logger, registerer p
 }
 
 // Answer returns what answers the checks of Envoys that may ask.
-func (s *Service) Answer(admit Admit) authz.Answer {
+func (s *Service) Answer(admit questions.Admit) authz.Answer {
 	return func(g grpc.ServerStream) error { return s.check(g, admit) }
 }

@@ -91,11 +91,15 @@ func convertApp(a *appJSON, prior history, m mapping) mapped {
 // traefikApp is what labels of Traefik need to know of an app.
 func traefikApp(a *appJSON, mode networkMode, declared []declaration) traefik.App {
 	app := traefik.App{ID: a.ID, Labels: a.Labels, Ports: make([]traefik.Port, len(declared))}
+	mappings, _ := portMappings(a)
 	for i, d := range declaredPorts(declared) {
 		app.Ports[i].DeclaredPort = d
 		numbers := []int{declared[i].containerPort, int(d.ServicePort)}
 		if mode == modeHost {
 			slices.Reverse(numbers)
+		}
+		if mode == modeBridge && i < len(mappings) && mappings[i].HostPort != nil {
+			numbers = append(numbers, *mappings[i].HostPort) // by which Traefik reaches it
 		}
 		for _, n := range numbers {
 			if n > 0 && n < 1<<16 {

@@ -120,11 +120,17 @@ func TestDeploymentsAreNoticed(t *testing.T) {
 		t.Fatal(err)
 	}
 	orchestration(t, sink, "/web", "sleeps", func(o *sources.Orchestration) bool { return o.Asleep == 2 && !o.Deploying && len(o.StartedAt) == 0 })
-	s.SetBoot("/web", 100*time.Millisecond)
+	s.SetBoot("/web", time.Hour)
 	if _, err := s.rescale(sources.Rescale{Version: s.version(), Instances: 2}); err != nil {
 		t.Fatal(err)
 	}
 	orchestration(t, sink, "/web", "wakes", func(o *sources.Orchestration) bool { return o.Instances == 2 && o.Deploying && o.Asleep == 0 })
+	s.SetBoot("/web", 0)
+	for _, task := range s.Tasks("/web") { // others come, which take no time
+		if err := s.Crash(task.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
 	orchestration(t, sink, "/web", "is awake", func(o *sources.Orchestration) bool { return !o.Deploying && len(o.StartedAt) == 2 })
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,9 +94,10 @@ func TestSuspendedWithALabelThatIsLeft(t *testing.T) {
 func TestShrunkByPeopleToo(t *testing.T) {
 	t.Parallel()
 	s := newScaled(t, 4, webLabels)
-	version, tasks := s.version(), s.Tasks("/web")
+	// For people, Marathon takes the youngest one.
+	version, oldest := s.version(), slices.MinFunc(s.Tasks("/web"), func(a, b marathontest.Task) int { return strings.Compare(a.StartedAt, b.StartedAt) })
 	s.Inject(marathontest.KindKill, marathontest.Fault{Times: 1, Before: func() { s.people(`{"id":"/web","instances":3}`) }})
-	if _, err := s.rescale(sources.Rescale{Version: version, Instances: 3, Kill: []string{tasks[0].ID}}); !errors.Is(err, sources.ErrChanged) {
+	if _, err := s.rescale(sources.Rescale{Version: version, Instances: 3, Kill: []string{oldest.ID}}); !errors.Is(err, sources.ErrChanged) {
 		t.Error(err)
 	}
 	s.want(3, labelled())

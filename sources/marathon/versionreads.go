@@ -30,7 +30,6 @@ type versionRead struct {
 	versionKey
 	due      time.Time
 	failures int
-	position int // in the queue; -1 while it is being read
 }
 
 // versionReads holds the older versions of apps that are to be read because tasks are judged
@@ -49,24 +48,17 @@ type versionQueue []*versionRead
 
 func (q versionQueue) Len() int           { return len(q) }
 func (q versionQueue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
-func (q versionQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].position, q[j].position = i, j
-}
+func (q versionQueue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
 
 // Push implements heap.Interface.
-func (q *versionQueue) Push(x any) {
-	r := x.(*versionRead)
-	r.position = len(*q)
-	*q = append(*q, r)
-}
+func (q *versionQueue) Push(x any) { *q = append(*q, x.(*versionRead)) }
 
 // Pop implements heap.Interface.
 func (q *versionQueue) Pop() any {
 	last := len(*q) - 1
 	r := (*q)[last]
 	(*q)[last] = nil
-	*q, r.position = (*q)[:last], -1
+	*q = (*q)[:last]
 	return r
 }
 

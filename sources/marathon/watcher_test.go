@@ -196,6 +196,7 @@ func TestCutStreamIsFollowedByAFullRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink.await(t, "back", contains("/c "))
+	poll(t, "connected again", func() bool { return w.Status().Connected })
 	if s := w.Status(); s.Apps != 2 || s.LastSync.IsZero() || w.currentState().lastEvent.IsZero() || s.Name != m.URL() || !s.NotFollowedSince.IsZero() {
 		t.Errorf("status %+v", s)
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 )
 
@@ -21,8 +22,9 @@ import (
 type Dir struct {
 	path string
 
-	mu      sync.Mutex
-	trouble string
+	trouble atomic.Pointer[string] // nil for none
+
+	mu sync.Mutex // held while files are written
 	// written are the files as they were written last, claimed tells that the folder is known to be the page's.
 	written map[string]*File
 	claimed bool
@@ -43,9 +45,10 @@ func NewDir(path string) *Dir { return &Dir{path: path} }
 
 // Trouble says why the last Write failed; empty if it did not.
 func (d *Dir) Trouble() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.trouble
+	if text := d.trouble.Load(); text != nil {
+		return *text
+	}
+	return ""
 }
 
 // HasPage reports whether there is a page in the folder, such as that of a run before.
@@ -60,11 +63,12 @@ func (d *Dir) Write(content Content) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	err := d.write(content)
-	d.trouble = ""
+	text := ""
 	if err != nil {
-		d.trouble = err.Error()
+		text = err.Error()
 		d.written, d.claimed = nil, false // look at all of it again
 	}
+	d.trouble.Store(&text)
 	return err
 }
 

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -41,9 +42,11 @@ type Page struct {
 	metrics metrics
 	begun   time.Time
 	// says tells that the view which was rendered last knows how a service is.
-	says bool
+	says atomic.Bool
 	// wrote tells that files of this run are there.
 	wrote bool
+	// toDir is write, but in a test.
+	toDir func()
 }
 
 // keepOld is how long files of a run before stay while nothing is known yet: a restart is no news to the public.
@@ -64,6 +67,7 @@ func New(cfg Config) *Page {
 	if cfg.Dir != "" {
 		p.dir = NewDir(cfg.Dir)
 	}
+	p.toDir = p.write
 	p.content.Store(new(Content))
 	p.render()
 	return p
@@ -75,12 +79,34 @@ func (p *Page) Refresh() { p.render() }
 // Run renders the page when the view changes, and writes the files if there is a folder for them, until the context
 // ends. Whoever asks meanwhile gets what was rendered last.
 func (p *Page) Run(ctx context.Context) error {
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writes := make(chan struct{}, 1)
+	writing.Go(func() { p.writeWhen(ctx, writes) })
 	for {
 		changed := p.cfg.Source.Changed()
 		p.render()
-		p.write()
+		select {
+		case writes <- struct{}{}:
+		default: // they are to be written already
+		}
 		if !wait(ctx, time.After(pause), nil) || !wait(ctx, time.After(renew), changed) {
 			return nil
+		}
+	}
+}
+
+// writeWhen writes the files each time that it is to, until the context ends. A disk that hangs, as one of another machine may,
+// costs the files alone.
+func (p *Page) writeWhen(ctx context.Context, writes <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-writes:
+			if err := panics.Catch(func() error { p.toDir(); return nil }); err != nil {
+				panics.Log(p.cfg.Log, err, "part", "status page")
+			}
 		}
 	}
 }
@@ -102,7 +128,7 @@ func (p *Page) render() {
 		view := p.cfg.Source.View()
 		content, err := Render(view, *p.content.Load())
 		if err == nil {
-			p.says = worst(view.Services) != statuspage.Unknown
+			p.says.Store(worst(view.Services) != statuspage.Unknown)
 			p.content.Store(&content)
 		}
 		return err
@@ -114,7 +140,7 @@ func (p *Page) render() {
 
 // write brings the folder up to date. What is wrong with it is said once.
 func (p *Page) write() {
-	if p.dir == nil || !p.wrote && !p.says && time.Since(p.begun) < keepOld && p.dir.HasPage() {
+	if p.dir == nil || !p.wrote && !p.says.Load() && time.Since(p.begun) < keepOld && p.dir.HasPage() {
 		return
 	}
 	before := p.dir.Trouble()

@@ -173,3 +173,45 @@ func TestBrokenView(t *testing.T) {
 		t.Error("nothing is in the log")
 	}
 }
+
+// A folder that hangs costs its files: whoever asks by HTTP gets what is so, and operators get an answer.
+func TestHangingFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		source := newChanging()
+		p := New(Config{Source: source, Dir: dir, Log: slog.New(slog.DiscardHandler)})
+		hangs := make(chan struct{})
+		p.toDir = func() {
+			p.dir.mu.Lock()
+			defer p.dir.mu.Unlock()
+			<-hangs
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- p.Run(ctx) }()
+		time.Sleep(pause)
+		source.rename("news")
+		time.Sleep(pause)
+		synctest.Wait()
+		if text := body(t, ask(t, p, "GET", "/")); !strings.Contains(text, "<title>news") {
+			t.Error("a folder that hangs keeps the page from being rendered")
+		}
+		asked := make(chan string)
+		go func() { asked <- p.Trouble() }()
+		synctest.Wait()
+		select {
+		case text := <-asked:
+			if text != "" {
+				t.Errorf("it says %q", text)
+			}
+		default:
+			t.Error("who asks for problems waits for the folder")
+		}
+		cancel()
+		close(hangs)
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}

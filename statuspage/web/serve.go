@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -27,7 +29,8 @@ type Limits struct {
 	// Accepts is how many connections are accepted a second; others wait with the kernel. With TLS each costs
 	// a handshake.
 	Accepts int
-	// Requests is how many are answered a second, and AtOnce how many at the same time; others get 503.
+	// Requests is how many are answered a second, and AtOnce how many at the same time, of which one address gets half at
+	// most; others get 503.
 	Requests, AtOnce int
 }
 
@@ -102,23 +105,49 @@ func (p paced) Accept() (net.Conn, error) {
 
 // limited answers requests within the limits.
 func (p *Page) limited(l *guard.Listener) http.Handler {
-	places := make(chan struct{}, p.cfg.Limits.AtOnce)
+	places := &places{free: p.cfg.Limits.AtOnce, taken: make(map[netip.Prefix]int)}
 	limit := rate.NewLimiter(rate.Limit(p.cfg.Limits.Requests), p.cfg.Limits.Requests/4+1)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer l.Use(r.RemoteAddr)()
-		select {
-		case places <- struct{}{}:
-			defer func() { <-places }()
+		if network := guard.NetworkOf(r.RemoteAddr); places.take(network) {
+			defer places.leave(network)
 			if limit.Allow() {
 				p.ServeHTTP(w, r)
 				return
 			}
-		default:
 		}
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Retry-After", "5")
 		p.say(w, r, http.StatusServiceUnavailable, "There are too many requests at the moment. Try again in some seconds.")
 	})
+}
+
+// places are those of requests that are answered at the same time. A network gets no more than are free besides: clients that
+// read slowly keep theirs for long, and others need some.
+type places struct {
+	mu    sync.Mutex
+	free  int
+	taken map[netip.Prefix]int
+}
+
+func (p *places) take(network netip.Prefix) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.free == 0 || p.taken[network] > 0 && p.taken[network] >= p.free {
+		return false
+	}
+	p.free--
+	p.taken[network]++
+	return true
+}
+
+func (p *places) leave(network netip.Prefix) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.free++
+	if p.taken[network]--; p.taken[network] == 0 {
+		delete(p.taken, network)
+	}
 }
 
 // statuses are those that are counted.

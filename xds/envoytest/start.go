@@ -3,8 +3,10 @@ package envoytest
 import (
 	"context"
 	"errors"
+	"flag"
 	"net"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -31,6 +33,17 @@ func Start(t testing.TB, o Options) *Envoy {
 		}
 	})
 	return e
+}
+
+// MoreAtOnce has so many times as many tests run at once as there are processors, unless the command line says
+// how many. It is for packages whose tests wait most of the time, and is called before they run.
+func MoreAtOnce(times int) {
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		_ = flag.Set("test.parallel", strconv.Itoa(times*runtime.GOMAXPROCS(0)))
+	}
 }
 
 // Ports that the system gives to nobody by itself, so that nothing else takes a

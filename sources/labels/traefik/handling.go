@@ -23,7 +23,10 @@ type handling struct {
 	// restricts is set if clients are kept out, and closed if all are, as that is not possible.
 	restricts, closed bool
 	request, response headerLines
-	path              pathChange
+	// hosts are the only ones that are let in, if there are some, as the label hostsKey says.
+	hosts    []string
+	hostsKey string
+	path     pathChange
 	// asks is the label of a middleware that has somebody decide about requests whom Relay does not know: it is
 	// closed, unless one of Relay's own labels names an app.
 	asks string
@@ -151,10 +154,10 @@ func init() {
 		"ratelimit": (*handling).rateLimit, "inflightreq": (*handling).inFlight, "retry": (*handling).retry, "buffering": (*handling).buffering,
 		"compress": (*handling).compress,
 		"errors": func(h *handling, at string) {
-			h.leaveOut(at, "pages of another service for errors cannot be had: Relay has error pages of a fleet")
+			h.leaveOut(at, "pages of another service for errors cannot be had, as older Envoys reject that: Relay has error pages of a fleet")
 		},
 		"circuitbreaker": func(h *handling, at string) {
-			h.leaveOut(at, "expressions about failures cannot be had: RELAY_{n}_OUTLIER_DETECTION leaves out instances that fail")
+			h.leaveOut(at, "Envoy cannot answer everybody 503 because of some failures: RELAY_{n}_OUTLIER_DETECTION leaves out single instances that fail")
 		},
 		"contenttype": func(h *handling, at string) { h.r.config.below(at) }, // Envoy never guesses
 		"passtlsclientcert": func(h *handling, at string) {
@@ -258,60 +261,6 @@ func withScheme(match []sources.Match, scheme string) []sources.Match {
 		match[i].Scheme = scheme
 	}
 	return match
-}
-
-// serviceOf reads the service of a router. It returns the port that it names.
-func (r *reader) serviceOf(one router, h *handling) (port string) {
-	at := one.kind + ".services." + one.service + ".loadbalancer"
-	if one.service == "" {
-		return ""
-	}
-	key := r.config.key(at)
-	port, _ = r.config.take(at + ".server.port")
-	if scheme, ok := r.config.take(at + ".server.scheme"); ok {
-		switch strings.ToLower(scheme) {
-		case "http", "":
-		case "https":
-			h.set("TLS", "true", r.config.key(at+".server.scheme"))
-		case "h2c":
-			h.set("HTTP2", "true", r.config.key(at+".server.scheme"))
-		default:
-			h.problem(r.config.key(at+".server.scheme"), "%.40q is ignored: Relay knows http, https and h2c", scheme)
-		}
-	}
-	if r.sticky(at + ".sticky") {
-		h.set("STICKY", "true", r.config.key(at+".sticky"))
-	}
-	if value, ok := r.config.take(at + ".passhostheader"); ok {
-		if pass, known := parseBool(value); known && !pass {
-			h.note(r.config.key(at+".passhostheader"), "has no effect: instances get the Host of the client. RELAY_{n}_HOST_REWRITE gives them another one")
-		}
-	}
-	if len(r.config.below(at+".healthcheck")) > 0 {
-		h.note(r.config.key(at+".healthcheck"), "has no effect: the health checks of the app's definition count")
-	}
-	if _, ok := r.config.take(at + ".serverstransport"); ok {
-		h.note(r.config.key(at+".serverstransport"), "has no effect: how instances are reached is in RELAY_{n}_TLS_VERIFY and its like")
-	}
-	r.config.below(at + ".responseforwarding")
-	if value, ok := r.config.take(at + ".proxyprotocol.version"); ok && value != "" {
-		h.set("PROXY_PROTOCOL", "v"+value, r.config.key(at+".proxyprotocol.version"))
-	}
-	r.config.take(at + ".terminationdelay")
-	for _, other := range []string{"weighted", "mirroring", "failover"} {
-		if found := r.config.below(one.kind + ".services." + one.service + "." + other); len(found) > 0 {
-			h.problem(key, "has no effect: services of other services are in no label of Traefik")
-		}
-	}
-	return port
-}
-
-// sticky reports whether clients stay with their instance. Names of cookies do not count: Relay has one for each port.
-func (r *reader) sticky(at string) bool {
-	value, given := r.config.take(at + ".cookie")
-	truth, known := parseBool(value)
-	fields := r.config.below(at + ".cookie")
-	return len(fields) > 0 || given && (!known || truth)
 }
 
 // basicAuth asks for a password.

@@ -40,7 +40,7 @@ func TestHandling(t *testing.T) {
 		{"sticky", "traefik.http.services.s.loadbalancer.sticky.cookie=true", "Sticky=true", ""},
 		{"sticky by name", "traefik.http.services.s.loadbalancer.sticky.cookie.name=x", "Sticky=true", ""},
 		{"not sticky", "traefik.http.services.s.loadbalancer.sticky.cookie=false", "", ""},
-		{"host", "traefik.http.services.s.loadbalancer.passhostheader=false", "", "no effect"},
+		{"host", "traefik.http.services.s.loadbalancer.passhostheader=false", `Shaping={"HostOfInstance":true}`, ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -25,8 +25,11 @@ func (h *handling) headers(at string) {
 		h.r.config.take(at + "." + name)
 	}
 	h.r.config.below(at + ".sslproxyheaders")
+	if host := h.r.config.values[at+".sslhost"]; host != "" {
+		h.note(h.r.config.key(at+".sslhost"), "has no effect: redirects to https keep the host")
+	}
 	if hosts := h.r.config.list(at + ".allowedhosts"); len(hosts) > 0 {
-		h.note(h.r.config.key(at+".allowedhosts"), "has no effect: the domains of the router are the only ones that reach it")
+		h.hosts, h.hostsKey = hosts, h.r.config.key(at+".allowedhosts")
 	}
 }
 

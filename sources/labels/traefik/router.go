@@ -124,7 +124,35 @@ func (r *reader) router(one router) {
 	if len(r.said.Ports[index].Groups) > 0 && !r.used[index] {
 		exits = r.groupsWin(exits, r.said.Ports[index].Groups)
 	}
+	if routes, refused := h.allowedHosts(routes); len(refused) > 0 {
+		r.add(one, index, exits, routes, h, priority)
+		h.close(h.hostsKey, fmt.Sprintf("leaves out %s, which the router has", strings.Join(refused[0].domains, ", ")))
+		r.add(one, index, exits, refused, h, priority)
+		return
+	}
 	r.add(one, index, exits, routes, h, priority)
+}
+
+// allowedHosts parts routes in those for the hosts that are let in, and the rest.
+func (h *handling) allowedHosts(routes []route) (in, refused []route) {
+	if len(h.hosts) == 0 {
+		return routes, nil
+	}
+	isIn := func(domain string) bool {
+		return slices.ContainsFunc(h.hosts, func(host string) bool { return strings.EqualFold(strings.TrimSuffix(host, "."), domain) })
+	}
+	for _, one := range routes {
+		rest := one
+		one.domains = slices.DeleteFunc(slices.Clone(one.domains), func(domain string) bool { return !isIn(domain) })
+		rest.domains = slices.DeleteFunc(slices.Clone(rest.domains), isIn)
+		if len(one.domains) > 0 {
+			in = append(in, one)
+		}
+		if len(rest.domains) > 0 {
+			refused = append(refused, rest)
+		}
+	}
+	return in, refused
 }
 
 // notRouted says why a router is not, also to whoever looks for one of its domains.

@@ -95,6 +95,8 @@ type reader struct {
 	of       []int
 	problems sources.Problems
 	shown    []sources.Label
+	// backends are those of the services of an app with labels of Traefik 1; nil with labels of Traefik 2.
+	backends map[string]backend
 }
 
 func (r *reader) read() {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"relay/internal/problem"
 )
 
 // segmented matches the labels of Traefik 1 that are for one of several services of an app, in lower case.
@@ -25,6 +27,10 @@ func isV1(name string) bool {
 // fromV1 says in the way of Traefik 2 what labels of Traefik 1 say: each segment is a router and a service.
 func (r *reader) fromV1(c config) config {
 	out := config{values: make(map[string]string), keys: make(map[string]string), read: make(map[string]bool)}
+	r.backends = make(map[string]backend)
+	for name, value := range c.values {
+		c.values[name] = unescaped(value)
+	}
 	segments := make(map[string]map[string]string) // to the name of the label
 	common := make(map[string]string)
 	for _, name := range sorted(c.values) {
@@ -54,6 +60,18 @@ func (r *reader) fromV1(c config) config {
 		v.convert()
 	}
 	return out
+}
+
+// unescaped returns a label of Traefik 1 as it is understood there: Traefik writes it between quotes into its
+// configuration, where a backslash has to be doubled. What Traefik would refuse is taken as it is.
+func unescaped(value string) string {
+	if !strings.ContainsRune(value, '\\') {
+		return value
+	}
+	if text, err := strconv.Unquote(`"` + value + `"`); err == nil {
+		return text
+	}
+	return value
 }
 
 // v1 converts the labels of one segment.
@@ -118,12 +136,37 @@ func (v *v1) convert() {
 	}
 	v.move("backend.loadbalancer.stickiness.cookiename", service+".sticky.cookie.name")
 	v.move("backend.healthcheck.path", service+".healthcheck.path")
+	v.backend()
 	v.access()
 	v.requests()
 	if len(v.chain) > 0 {
 		v.put(router+".middlewares", strings.Join(v.chain, ","), "frontend.rule")
 	}
 	v.unsupported()
+}
+
+// backend notes with which apps requests are shared.
+func (v *v1) backend() {
+	named, name, ok := v.get("backend")
+	v.from.read[name] = true // also if it is empty, which is none
+	if !ok {
+		return
+	}
+	of := backend{name: named, weight: 1}
+	if value, label, ok := v.get("weight"); ok {
+		v.from.read[label] = true
+		n, err := parseNumber(value)
+		switch {
+		case err != nil:
+			v.r.problems.Add(v.from.key(label), "%.40q is ignored: write a whole number", value)
+		case n > maxServerWeight:
+			v.r.problems.Add(v.from.key(label), "counts as %d, which is the most", maxServerWeight)
+			of.weight = maxServerWeight
+		case n > 0: // Traefik takes 0 for 1
+			of.weight = uint32(n)
+		}
+	}
+	v.r.backends[v.segment] = of
 }
 
 // access converts what keeps clients out.
@@ -136,6 +179,9 @@ func (v *v1) access() {
 			}
 			v.put(v.middleware("basicauth")+"."+to, value, name)
 		}
+	}
+	if value, name, ok := v.get("frontend.auth.headerfield"); ok && slices.Contains(v.chain, v.segment+"-basicauth") {
+		v.put(v.middleware("basicauth")+".headerfield", value, name)
 	}
 	for field, name := range v.fields {
 		if rest, ok := strings.CutPrefix(field, "frontend.auth.digest"); ok {
@@ -247,8 +293,8 @@ func (v *v1) unsupported() {
 		switch {
 		case strings.HasPrefix(field, "frontend.passtlsc") || strings.HasPrefix(field, "frontend.passsslclientcert"):
 			v.r.problems.Add(v.from.key(name), "has no effect: certificates of clients are passed on by an option of the fleet")
-		case field == "backend" || field == "weight":
-			v.r.problems.Add(v.from.key(name), "has no effect: apps share requests by RELAY_{n}_CLUSTER_WEIGHT")
+		case field == "weight":
+			v.r.problems.AddTo(problem.Problem{Subject: v.from.key(name), Severity: problem.Advice}, "has no effect: it counts among apps that name the same traefik.backend")
 		case field == "backend.loadbalancer.method", strings.HasPrefix(field, "backend.healthcheck."), field == "backend.id":
 			// Envoy's own way, and the health checks of the app's definition.
 		default:
@@ -261,7 +307,9 @@ func (v *v1) unsupported() {
 func (v *v1) rule(router string) {
 	value, name, ok := v.get("frontend.rule")
 	if !ok {
-		return
+		if value, name = v.ownDomain(); value == "" {
+			return
+		}
 	}
 	rule, err := v.ruleOf(value, name)
 	if err != nil {
@@ -272,6 +320,19 @@ func (v *v1) rule(router string) {
 	if _, _, ok := v.get("frontend.priority"); !ok {
 		v.put(router+".priority", strconv.Itoa(len(value)), name)
 	}
+}
+
+// ownDomain is the rule of an app without one that says below which domain it is, and the label that says that.
+func (v *v1) ownDomain() (rule, name string) {
+	domain := v.from.values["domain"]
+	if domain == "" {
+		return "", ""
+	}
+	host := strings.ReplaceAll(strings.TrimPrefix(v.r.app.ID, "/"), "/", "-") + "." + domain
+	if v.segment != serviceName(v.r.app.ID) {
+		host = v.segment + "." + host
+	}
+	return "Host:" + strings.ToLower(host), "domain"
 }
 
 // v1Matchers are the matchers of rules of Traefik 1 with what they are called in Traefik 2, and the middleware that they
