@@ -91,7 +91,7 @@ func benchmarkLabels(b *testing.B, apps []marathontest.App) {
 	p := w.startProcess("--credentials-dir", folder)
 	p.awaitSyncs(1)
 	p.settle()
-	var ready time.Duration
+	var ready, cpu time.Duration
 	var memory, relay int64
 	for b.Loop() {
 		start := time.Now()
@@ -99,6 +99,7 @@ func benchmarkLabels(b *testing.B, apps []marathontest.App) {
 		w.within(func(ctx context.Context) error { return hasAll(ctx, envoy, len(apps)) })
 		ready += time.Since(start)
 		of := procfs{b, envoy.Pid()}
+		cpu += of.cpu()
 		time.Sleep(time.Second)
 		memory += of.memory("VmRSS")
 		relay += p.memory("VmRSS")
@@ -108,6 +109,7 @@ func benchmarkLabels(b *testing.B, apps []marathontest.App) {
 		envoy.Kill()
 	}
 	b.ReportMetric(ready.Seconds()/float64(b.N), "ready-s")
+	b.ReportMetric(cpu.Seconds()/float64(b.N), "envoy-cpu-s")
 	b.ReportMetric(float64(memory)/float64(b.N)/1e6, "envoy-MB")
 	b.ReportMetric(float64(relay)/float64(b.N)/1e6, "relay-MB")
 	b.ReportMetric(0, "ns/op")
