@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"relay/admin/api"
 	"relay/internal/relay"
 	"relay/sources/marathon/marathontest"
@@ -60,15 +62,17 @@ func (k *killable) kill() {
 // app sleeps again, and wakes to what it had.
 func TestKilledAtEachStep(t *testing.T) {
 	t.Parallel()
-	for name, kill := range map[string]func(k *killable){
-		"while it falls asleep": func(k *killable) {
+	for name, kill := range map[string]func(k *killable, rest func()){
+		"while it falls asleep": func(k *killable, rest func()) {
+			rest()
 			k.phase("/sleepy", api.PhaseFallingAsleep)
 			k.kill()
 		},
 		// Marathon does what Relay asked for, and Relay does not live to hear of it.
-		"when it has written": func(k *killable) {
+		"when it has written": func(k *killable, rest func()) {
 			killed := make(chan struct{})
 			k.marathon.Inject(writeOf("/sleepy"), before(func() { k.kill(); close(killed) }))
+			rest()
 			<-killed
 			// Marathon goes on with the request only now.
 			k.eventually("Marathon has done it", func() error {
@@ -80,20 +84,22 @@ func TestKilledAtEachStep(t *testing.T) {
 			k.marathon.idle()
 			k.has("/sleepy", 0, "2")
 		},
-		"before it has written": func(k *killable) {
+		"before it has written": func(k *killable, rest func()) {
 			killed := make(chan struct{})
 			k.marathon.Inject(writeOf("/sleepy"), marathontest.Fault{Before: func() { k.kill(); close(killed) }, Times: 1, Status: http.StatusServiceUnavailable})
+			rest()
 			<-killed
 			k.has("/sleepy", 2, "")
 		},
-		"while it sleeps": func(k *killable) {
+		"while it sleeps": func(k *killable, rest func()) {
+			rest()
 			k.phase("/sleepy", api.PhaseAsleep)
 			k.kill()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newKillable(t)
-			kill(k)
+			kill(k, k.used())
 			var all []<-chan answer
 			for range 10 {
 				all = append(all, k.ask(http.MethodPost, make([]byte, bodySize)))
@@ -132,6 +138,15 @@ func TestKilledWhileWaking(t *testing.T) {
 			k.has("/sleepy", 0, "2")
 		})
 	}
+}
+
+// used has the app awake and in use until the end is called: it may have fallen asleep before the test could do anything.
+func (k *killable) used() (end func()) {
+	k.t.Helper()
+	conn := k.clients.echo("ws://sleepy.test/ws")
+	k.phase("/sleepy", api.PhaseAwake)
+	k.has("/sleepy", 2, "")
+	return func() { _ = conn.Close(websocket.StatusNormalClosure, "") }
 }
 
 // answered fails the test unless the app answers all, and has started.
