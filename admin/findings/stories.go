@@ -231,14 +231,14 @@ func (l *list) losers(e *explain.Explanation) {
 		}
 	}
 	for _, left := range e.LeftOut {
-		l.add(api.Warning, "correct the labels of the app", "%s asks for it in vain: %s", left.App, left.Reason)
+		l.add(api.Warning, "correct the labels of the app, or what else the reason names", "%s asks for it in vain: %s", left.App, left.Reason)
 	}
 }
 
 // notServed says why no fleet has a domain.
 func (l *list) notServed(e *explain.Explanation) {
 	for _, left := range e.LeftOut {
-		l.add(api.Critical, "correct the labels of the app", "%s asks for it in vain: %s", left.App, left.Reason)
+		l.add(api.Critical, "correct the labels of the app, or what else the reason names", "%s asks for it in vain: %s", left.App, left.Reason)
 	}
 	if len(*l) == 0 {
 		l.add(api.Critical, "name a fleet in HAPROXY_GROUP of its app (in a YAML file: groups)", "No fleet of this Relay serves it")

@@ -23,11 +23,15 @@ func MayUse(user string, app *sources.App, port int) (reason string) {
 	if user == app.ID {
 		return ""
 	}
-	if folder := sources.TopFolder(user); folder != "" && folder == sources.TopFolder(app.ID) {
+	folder := sources.TopFolder(user)
+	if folder != "" && folder == sources.TopFolder(app.ID) {
 		return ""
 	}
 	if port >= 0 && port < len(app.Ports) && slices.ContainsFunc(app.Ports[port].UsedBy, func(pattern string) bool { return matchesApp(pattern, user) }) {
 		return ""
+	}
+	if folder == "" {
+		return fmt.Sprintf("it does not let %s, which is in no folder, use its port %d by RELAY_%[2]d_USED_BY", user, port)
 	}
 	return fmt.Sprintf("it is in another top-level folder, and does not let %s use its port %d by RELAY_%[2]d_USED_BY", user, port)
 }

@@ -44,4 +44,7 @@ func TestMayUse(t *testing.T) {
 			t.Errorf("%s by %s: a port that does not exist may be used", test.app, test.user)
 		}
 	}
+	if reason := MayUse("/web", &sources.App{ID: "/sso"}, 0); strings.Contains(reason, "another top-level folder") {
+		t.Errorf("Apps in no folder are said to be in other folders: %s", reason)
+	}
 }

@@ -110,7 +110,8 @@ func (c *converter) settings(field string, specs map[string]settingSpec, port *s
 	port.HTTP, port.Upstream, problems = all.Finish()
 	for _, p := range problems {
 		name := fields[p.Subject]
-		c.ignore(specs[name].Line, field+name, "%s", p.Reason)
+		p.Subject = field + name
+		c.remark(p, specs[name].Line, "%s", p.Reason)
 	}
 	c.checkTCP(field, port)
 }

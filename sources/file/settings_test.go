@@ -131,6 +131,7 @@ func TestSettingProblems(t *testing.T) {
 		{"a bad value", "timeout: 30", "ports[0].timeout f.yaml:4: \"30\" is ignored"},
 		{"a password that cannot be checked", "auth: 'r:u:$6$topsecret'", "ports[0].auth f.yaml:4: has a password hash"},
 		{"no password", "auth:", "ports[0].auth f.yaml: is not realm:user:hash"},
+		{"nobody is let in", "auth: 'r:u:password'", "because the port would be open to everyone otherwise failing"},
 		{"TLS settings without TLS", "tlsSNI: a.test", "ports[0].tlsSNI f.yaml:4: has no effect"},
 		{"a domain of a TCP service", "{mode: tcp, servicePort: 5432, domains: [a.test]}", "ports[0].domains f.yaml: have no effect in tcp mode"},
 		{"TLS passed through for nothing", "tlsPassthrough: true", "ports[0].tlsPassthrough f.yaml: has no effect without domains"},
@@ -148,7 +149,7 @@ func TestSettingProblems(t *testing.T) {
 			}
 			for _, app := range apps {
 				for _, p := range app.Problems {
-					got += p.Subject + " " + p.Reason
+					got += p.Subject + " " + p.Reason + " " + string(p.Complete().Severity)
 				}
 			}
 			if !strings.Contains(got, tt.want) || strings.Contains(got, "topsecret") {

@@ -41,6 +41,7 @@ func TestHandling(t *testing.T) {
 		{"sticky by name", "traefik.http.services.s.loadbalancer.sticky.cookie.name=x", "Sticky=true", ""},
 		{"not sticky", "traefik.http.services.s.loadbalancer.sticky.cookie=false", "", ""},
 		{"host", "traefik.http.services.s.loadbalancer.passhostheader=false", `Shaping={"HostOfInstance":true}`, ""},
+		{"host, mistyped", "traefik.http.services.s.loadbalancer.passhostheader=falsch", "", "write true or false"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

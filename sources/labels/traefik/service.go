@@ -66,7 +66,10 @@ func (r *reader) serviceOf(one router, h *handling) (port string) {
 		h.set("STICKY", "true", r.config.key(at+".sticky"))
 	}
 	if value, ok := r.config.take(at + ".passhostheader"); ok {
-		if pass, known := parseBool(value); known && !pass {
+		switch pass, known := parseBool(value); {
+		case !known:
+			h.problem(r.config.key(at+".passhostheader"), "%.40q is ignored, so instances get the client's host: write true or false", value)
+		case !pass:
 			h.edits = append(h.edits, hostOfInstance)
 		}
 	}

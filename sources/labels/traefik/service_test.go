@@ -55,7 +55,7 @@ func TestHostOfInstance(t *testing.T) {
 		for value, want := range map[string]bool{"false": true, "true": false, "x": false, "FALSE": true, "0": true} {
 			app, _ := read(options(t), parse(start+value))
 			h := app.Ports[0].HTTP
-			if got := h.Shaping != nil && h.Shaping.HostOfInstance; got != want || len(app.Problems) > 0 {
+			if got := h.Shaping != nil && h.Shaping.HostOfInstance; got != want || (len(app.Problems) > 0) != (value == "x") {
 				t.Errorf("%s%s: %v, problems %v", start, value, got, app.Problems)
 			}
 		}
