@@ -26,6 +26,7 @@ type fleetState struct {
 	services  *fleetServices
 	// redisPasswords are by cluster.
 	redisPasswords map[string]redisPasswords
+	refusing       *refusing
 	uses           *uses
 	externals      *externals
 	// asks are the clusters that are asked about the requests of each app, and askedBy the other way round. Others than the
@@ -76,6 +77,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 		tailed:     make(map[string]struct{}),
 
 		redisPasswords: make(map[string]redisPasswords),
+		refusing:       newRefusing(),
 		scopeSecrets:   make(map[string][]xds.Key),
 		coverage:       newFleetCoverage(),
 	}
@@ -88,6 +90,7 @@ func (f *fleetState) reset() {
 	f.failed = newFailures()
 	f.acmeReported = acmeGap{}
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
+	f.refusing.forgetApps(f.c.now())
 	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
 	f.c.mu.Lock()
 	f.asks, f.askedBy = make(map[string]map[string]struct{}), make(map[string]map[string]struct{})
@@ -139,7 +142,8 @@ func (f *fleetState) updateApp(id string, before, after *sources.App) {
 		f.markMirror(id, before, after, port)
 		was, is := f.hasCluster(id, before, port), f.hasCluster(id, after, port)
 		switch {
-		case was != is, is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
+		case was != is, f.Routes(id, before, port) != f.Routes(id, after, port) && f.refusing.has(routing.ClusterName(id, port)),
+			is && !f.ConnectionsOf(before, port).Equal(f.ConnectionsOf(after, port)):
 			f.markCluster(routing.ClusterName(id, port))
 		case is && !slices.Equal(routing.EndpointsOf(before, port), routing.EndpointsOf(after, port)):
 			f.mark(xds.Endpoint, routing.ClusterName(id, port))

@@ -144,8 +144,9 @@ func checkChains(t *testing.T, listener *listenerv3.Listener, held func(xds.Type
 				if err := filter.GetTypedConfig().UnmarshalTo(&redis); err != nil {
 					t.Fatal(err)
 				}
-				// The clusters of prefixes may be missing.
-				held(xds.Cluster, redis.PrefixRoutes.CatchAllRoute.Cluster)
+				for _, route := range append(redis.PrefixRoutes.Routes, redis.PrefixRoutes.CatchAllRoute) {
+					held(xds.Cluster, route.Cluster)
+				}
 			}
 		}
 		var context tlsv3.DownstreamTlsContext

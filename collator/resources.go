@@ -26,6 +26,10 @@ func (f *fleetState) build(key xds.Key) (proto.Message, error) {
 		id, port := routing.SplitClusterName(key.Name)
 		app := f.c.routed(id)
 		switch {
+		case f.refuses(key) && key.Type == xds.Cluster:
+			return envoy.Cluster(key.Name, routing.Refusing(), &f.Fleet)
+		case f.refuses(key):
+			return envoy.Endpoints(key.Name, routing.Refusing(), routing.RefusingEndpoints()), nil
 		case f.lacksCluster(key.Name, id, app, port):
 			return nil, nil
 		case key.Type == xds.Cluster:

@@ -39,6 +39,7 @@ func (f *fleetState) updateServices(id string, before, after *sources.App) {
 	if reflect.DeepEqual(was, is) {
 		return
 	}
+	f.refusing.note(id, clustersOfCaches(is), f.c.now(), f.markCluster)
 	had := make(map[uint16][]routing.Service)
 	for _, s := range slices.Concat(was, is) {
 		had[s.Listen] = f.services.Ports[s.Listen]

@@ -80,7 +80,7 @@ func TestClientsOfCachesStayWithTheirServers(t *testing.T) {
 		t.Errorf("the sessions are %s", got)
 	}
 	for _, command := range []string{"GET bank:1", "EVAL return(1) 1 bank:1", "MGET own bank:1"} {
-		if got, err := client().Do(strings.Fields(command)...); !strings.Contains(fmt.Sprint(got, err), "no upstream host") {
+		if got, err := client().Do(strings.Fields(command)...); !strings.Contains(fmt.Sprint(got, err), "upstream failure") {
 			t.Errorf("%s: %s, %v", command, got, err)
 		}
 	}

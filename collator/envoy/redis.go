@@ -28,8 +28,9 @@ import (
 	"relay/internal/secret"
 )
 
-// noCluster is none. Commands fail whose key is with an app that may not be used, or is not there.
-const noCluster = "none"
+// NoCluster is the cluster of keys that are with an app that may not be used. It refuses all commands. No app is called so: ids begin
+// with a slash.
+const NoCluster = "none"
 
 // redisTimeout is how long a server may take for a command. While a client waits for one that hangs, none of its
 // other commands are answered.
@@ -134,7 +135,7 @@ func redisProxy(s routing.Service, passwords []secret.String, prefixes map[strin
 	}
 	for _, of := range s.Redis.Prefixes {
 		proxy.PrefixRoutes.Routes = append(proxy.PrefixRoutes.Routes, &redisproxyv3.RedisProxy_PrefixRoutes_Route{
-			Prefix: of.Prefix, Cluster: cmp.Or(prefixes[of.Prefix], noCluster),
+			Prefix: of.Prefix, Cluster: cmp.Or(prefixes[of.Prefix], NoCluster),
 		})
 	}
 	return proxy

@@ -167,7 +167,7 @@ func TestRedisPrefixes(t *testing.T) {
 		t.Errorf("the other app has %q", got)
 	}
 	for _, prefix := range []string{"bank:", "none:", "web:"} {
-		if _, err := client.Do("SET", prefix+"1", "x"); err == nil || !strings.Contains(err.Error(), "no upstream host") {
+		if _, err := client.Do("SET", prefix+"1", "x"); err == nil || !strings.Contains(err.Error(), "upstream failure") {
 			t.Errorf("%s: %v", prefix, err)
 		}
 	}

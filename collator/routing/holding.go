@@ -11,6 +11,12 @@ import (
 // nowhere is an address that refuses every connection: nothing can listen on port 0.
 var nowhere = sources.Endpoint{Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)}
 
+// Refusing are the connections of a cluster that refuses all commands of Redis.
+func Refusing() Connections { return Connections{TCP: true, Redis: true} }
+
+// RefusingEndpoints returns the one that refuses every connection.
+func RefusingEndpoints() []sources.Endpoint { return []sources.Endpoint{nowhere} }
+
 // HoldOf returns for how long new connections to a port of an app wait while it has no instance, and
 // whether they do now. It is 0 if they never do.
 func (f *Fleet) HoldOf(id string, app *sources.App, port int) (hold time.Duration, now bool) {
