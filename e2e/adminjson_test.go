@@ -28,6 +28,7 @@ var unsteady = []struct {
 	instead string
 }{
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(Z|[+-]\d\d:\d\d)`), "TIME"},
+	{regexp.MustCompile(`valid until \d{4}-\d\d-\d\d`), "valid until DATE"},
 	{regexp.MustCompile(`instance-[0-9a-f-]{36}`), "instance-ID"},
 	{regexp.MustCompile(`127\.0\.0\.1:\d+`), "127.0.0.1:PORT"},
 	{regexp.MustCompile(`[0-9a-f]{64}`), "FINGERPRINT"},
