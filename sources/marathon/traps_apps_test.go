@@ -87,7 +87,13 @@ func TestTrap18EventStorm(t *testing.T) {
 	reload(t, w)
 	took, count := time.Since(began), int(m.LastSeq()-events)
 	single, full := m.Requests(marathontest.KindApp), m.Requests(marathontest.KindList)
-	t.Logf("%d events in %s: %d reads of the app, %d of all, %d updates", count, took.Round(time.Millisecond), single, full, sink.count(&sink.updates)-updates)
+	streams := 0 // that began anew, as Marathon cuts one that is 1024 events behind
+	for _, e := range m.Events() {
+		if e.Seq > events && e.Type == "event_stream_attached" {
+			streams++
+		}
+	}
+	t.Logf("%d events in %s: %d reads of the app, %d of all, %d more streams, %d updates", count, took.Round(time.Millisecond), single, full, streams, sink.count(&sink.updates)-updates)
 	if count < 6000 {
 		t.Errorf("%d events are no storm", count)
 	}
@@ -95,8 +101,9 @@ func TestTrap18EventStorm(t *testing.T) {
 		t.Error("reads overlap")
 	}
 	// One read after the other, none of which answers faster than a millisecond
-	// at this size; in practice it is far fewer.
-	if most := int(took / time.Millisecond); single > most || single > count/5 || full > 3+int(took/time.Second) {
+	// at this size; in practice it is far fewer. All are read for the reload, and
+	// once for each stream, which may have missed something.
+	if most := int(took / time.Millisecond); single > most || single > count/5 || full > 1+streams+int(took/time.Second) {
 		t.Errorf("%d and %d reads for %d events in %s", single, full, count, took)
 	}
 }
