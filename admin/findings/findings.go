@@ -123,10 +123,13 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *i
 		if past || !code.Problem() || now.Sub(sum.last.Time) > lately {
 			level = api.OK
 		}
-		l.add(level, do, "%s failed with %s%s, %s: %s",
-			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), text)
+		l.add(level, plain(do), "%s failed with %s%s, %s: %s",
+			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), plain(text))
 	}
 }
+
+// plain takes the marks off that documents have around code.
+func plain(text string) string { return strings.ReplaceAll(text, "`", "") }
 
 // named names the first apps, or says something else of them.
 func named(apps []string, other string) string {

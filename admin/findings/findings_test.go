@@ -90,7 +90,7 @@ func TestOfApp(t *testing.T) {
 			s.LastFailures, s.LastChanges = failed("timed-out"), []api.Change{{Time: now.Add(time.Second)}}
 		}), nil, []string{"warning|5 requests failed with timed-out"}},
 		"client": {with(func(s *api.AppStory) { s.LastFailures, s.Failures = failed("forbidden"), new(9) }), nil,
-			[]string{"ok|All is well", "ok|5 requests failed with forbidden (of the last 5; 9 failed in the last hour), the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|trusted-proxies"}},
+			[]string{"ok|All is well", "ok|5 requests failed with forbidden (of the last 5; 9 failed in the last hour), the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|names what is not there|tell Relay of it (trusted-proxies)"}},
 		"rejected": {with(func(s *api.AppStory) {
 			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Waiting: []api.Waiting{{Type: "scopes", Name: "a.test", Error: "no"}}}}
 		}), nil, []string{"critical|Envoy edge-1 rejected scopes a.test: no|docs/rejections.md"}},
