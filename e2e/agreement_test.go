@@ -53,12 +53,10 @@ func TestNumbersAgree(t *testing.T) {
 		}
 		return nil
 	})
-	w.eventually("the numbers agree", func() error {
-		// There is load still, however long it takes.
-		w.clients.do("http://shop.test/")
-		w.clients.do("http://shop.test/broken")
-		return disagreement(w)
-	})
+	// There is load still, however long it takes.
+	more := w.clients.load(10, func(answer) error { return nil }, "http://shop.test/", "http://shop.test/broken")
+	defer more.stop()
+	w.eventually("the numbers agree", func() error { return disagreement(w) })
 	w.envoy.nothingRejected()
 }
 

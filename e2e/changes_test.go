@@ -10,9 +10,13 @@ import (
 	"relay/sources/marathon/marathontest"
 )
 
+// patientMarathon has tasks that serve on for longer than a busy machine stands still, where no request may fail.
+var patientMarathon = marathontest.Options{KillGrace: 3 * time.Second}
+
 // Scaling, a new version and a killed task: Envoy follows, and no request fails.
 func TestChangesWithoutFailure(t *testing.T) {
 	w := newWorld(t)
+	w.useMarathon(patientMarathon)
 	w.marathon.deploy(app("/a", "a.test", 2))
 	w.start()
 	w.clients.tasks("http://a.test/", 2, "")
@@ -96,6 +100,7 @@ func TestSuspendAndDelete(t *testing.T) {
 // no scope comes before its cluster.
 func TestChurn(t *testing.T) {
 	w := newWorld(t)
+	w.useMarathon(patientMarathon)
 	w.marathon.deploy(app("/stay", "stay.test", 2), app("/release", "release.test", 2), app("/moves", "moves.test", 1), app("/a-moves", "parked.test", 1))
 	w.start()
 	for _, domain := range []string{"stay", "release", "moves"} {

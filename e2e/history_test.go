@@ -45,9 +45,7 @@ func says(name string, texts ...string) func(history.Change) bool {
 func TestHistory(t *testing.T) {
 	w := newWorld(t)
 	// A task starts so slowly that Relay has read what was before also on a busy machine: each change has a cause of its own.
-	w.marathon.Server = marathontest.Start(t, marathontest.Options{LaunchDelay: time.Second})
-	w.marathon.deploy(app("/seed", "seed.test", 1))
-	w.relay.config.Apps.Marathon.URLs = []string{w.marathon.URL()}
+	w.useMarathon(marathontest.Options{LaunchDelay: time.Second})
 	w.certs.issueUnnoticed()
 	w.start()
 	h := w.relay.running.History()

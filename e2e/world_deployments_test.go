@@ -103,9 +103,7 @@ func leave(devices []*device, task string) (others []*device) {
 func newReleaseWorld(t *testing.T, options marathontest.Options) *world {
 	t.Helper()
 	w := newScalingWorld(t)
-	w.marathon.Server = marathontest.Start(t, options)
-	w.marathon.deploy(app("/seed", "seed.test", 1))
-	w.relay.config.Apps.Marathon.URLs = []string{w.marathon.URL()}
+	w.useMarathon(options)
 	w.relay.config.Scaling.Marathon.URLs = []string{w.marathon.URL()}
 	return w
 }

@@ -34,6 +34,14 @@ func (w *world) upToDate() {
 	w.admin.settled()
 }
 
+// useMarathon has Relay read a Marathon with these options, in place of the one of newWorld.
+func (w *world) useMarathon(options marathontest.Options) {
+	w.t.Helper()
+	w.marathon.Server = marathontest.Start(w.t, options)
+	w.marathon.deploy(app("/seed", "seed.test", 1))
+	w.relay.config.Apps.Marathon.URLs = []string{w.marathon.URL()}
+}
+
 // runningMarathon is Marathon with real tasks.
 type runningMarathon struct {
 	*marathontest.Server

@@ -68,7 +68,7 @@ func (c *tcpClients) lines(name string, config *tls.Config) (address string) {
 
 // dial opens a connection and says what comes first; from may be nil.
 func (c *tcpClients) dial(address string, from net.IP, first string) (lineConn, error) {
-	dialer := net.Dialer{Timeout: 5 * time.Second}
+	dialer := net.Dialer{Timeout: patience}
 	if from != nil {
 		dialer.LocalAddr = &net.TCPAddr{IP: from}
 	}
