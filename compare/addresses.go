@@ -38,6 +38,8 @@ type Asking struct {
 	// askAdmin is false if nobody wants the admin endpoint to be asked; adminGuessed tells
 	// that nobody said where it is.
 	askAdmin, adminGuessed bool
+	// greeting is what a test sets in place of the usual one; else 0.
+	greeting time.Duration
 }
 
 // Addresses are where both sides answer, as people write them, and what is sent with each

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,8 +22,11 @@ import (
 
 // quick are settings with which a test does not wait.
 func quick() compare.Asking {
-	return compare.Asking{Method: http.MethodGet, Rate: 100_000, Concurrency: 4, Timeout: 5 * time.Second}
+	return compare.Asking{Method: http.MethodGet, Rate: 100_000, Concurrency: 4, Timeout: time.Minute}
 }
+
+// noAnswer is the time-out where a test waits for the end of it. Who answers does so within it.
+const noAnswer = 4 * time.Second
 
 // page is a handler that answers with a body.
 func page(body string) http.HandlerFunc {
@@ -152,7 +156,7 @@ func TestAnswers(t *testing.T) {
 			defer new.Close()
 			asking := quick()
 			if test.name == "no answer in time" {
-				asking.Timeout = 200 * time.Millisecond
+				asking.Timeout = noAnswer
 			}
 			r := ask(t, sides, asking, compare.Addresses{Old: old.URL, New: new.URL})
 			got := ""
@@ -242,12 +246,28 @@ func TestASideThatIsAway(t *testing.T) {
 	sides := oneApp(t)
 	old := httptest.NewServer(page("x"))
 	defer old.Close()
-	away := httptest.NewServer(page("x"))
-	away.Close()
-	r := ask(t, sides, quick(), compare.Addresses{Old: old.URL, New: away.URL})
+	r := ask(t, sides, quick(), compare.Addresses{Old: old.URL, New: "http://" + refused(t)})
 	if tally := r.Tallies[0]; !tally.Failed || !strings.Contains(tally.NotDone, "refused") || len(r.Findings) > 0 {
 		t.Errorf("%+v %v", tally, r.Findings)
 	}
+}
+
+// refused is an address at which nothing listens, nor will before the end of the test.
+func refused(t *testing.T) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	name, err := syscall.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
 }
 
 func TestItGivesUp(t *testing.T) {

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -42,7 +43,7 @@ func (a *asker) askTCP(ctx context.Context) {
 				if side.limiter.Wait(ctx) != nil {
 					return
 				}
-				heard[i] = append(heard[i], listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), a.Timeout))
+				heard[i] = append(heard[i], listen(ctx, net.JoinHostPort(host, strconv.Itoa(int(port))), a.Timeout, cmp.Or(a.greeting, greeting)))
 			}
 		}
 		if ctx.Err() != nil {
@@ -78,9 +79,9 @@ func compareGreetings(f Finding, old, new []greeted) []Finding {
 	return []Finding{f}
 }
 
-// listen connects, and says what the server says first. It tells no more of that than its
-// beginning, in which there are no secrets of clients.
-func listen(ctx context.Context, address string, timeout time.Duration) greeted {
+// listen connects, and says what the server says first within the time for a greeting. It tells no more of that
+// than its beginning, in which there are no secrets of clients.
+func listen(ctx context.Context, address string, timeout, greeting time.Duration) greeted {
 	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, "tcp", address)
 	if err != nil {
 		return greeted{failureOf(err), true}

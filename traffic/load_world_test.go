@@ -60,8 +60,9 @@ static_resources:
               routes:
               - {match: {path: "/direct"}, direct_response: {status: 503}}
               - {match: {path: "/download"}, route: {cluster_header: x-cluster, timeout: 0s}}
+              - {match: {path: "/hang"}, route: {cluster_header: x-cluster, timeout: 0.5s}}
               - match: {prefix: "/"}
-                route: {cluster_header: x-cluster, timeout: 0.5s, retry_policy: {retry_on: connect-failure, num_retries: 1, retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}}
+                route: {cluster_header: x-cluster, timeout: 60s, retry_policy: {retry_on: connect-failure, num_retries: 1, retry_host_predicate: [{name: envoy.retry_host_predicates.previous_hosts, typed_config: {"@type": type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate}}]}}
           http_filters:
           - name: router
             typed_config: {"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
@@ -94,7 +95,13 @@ func port(address string) string {
 // (one of two endpoints does), "busy" (lets one request through) and "empty".
 func startLoadWorld(t *testing.T, version string) *loadWorld {
 	t.Helper()
-	w := &loadWorld{t: t, version: version, usual: time.Second, http: freeAddress(t), tcp: freeAddress(t)}
+	return startLoadWorldEvery(t, version, time.Second)
+}
+
+// startLoadWorldEvery is startLoadWorld with another interval between reports.
+func startLoadWorldEvery(t *testing.T, version string, usual time.Duration) *loadWorld {
+	t.Helper()
+	w := &loadWorld{t: t, version: version, usual: usual, http: freeAddress(t), tcp: freeAddress(t)}
 	w.loads = NewLoads([]string{"external"}, func(_, cluster string) bool { return cluster != "relay-xds" })
 	w.xds = freeAddress(t)
 	w.serve()
@@ -114,7 +121,7 @@ func startLoadWorld(t *testing.T, version string) *loadWorld {
 		if name == "busy" {
 			limit = "\n    circuit_breakers: {thresholds: [{max_requests: 1}]}"
 		}
-		b += fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 1s%s\n    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [%s]}]}\n",
+		b += fmt.Sprintf("  - name: %s\n    type: STATIC\n    connect_timeout: 20s%s\n    load_assignment: {cluster_name: %s, endpoints: [{lb_endpoints: [%s]}]}\n",
 			name, limit, name, strings.Join(eps, ", "))
 	}
 	w.bootstrap = b
@@ -137,14 +144,6 @@ func (w *loadWorld) restart() {
 	w.t.Helper()
 	w.envoy.Kill()
 	w.start()
-}
-
-// interval has a new server, for which another interval is usual.
-func (w *loadWorld) interval(usual time.Duration) {
-	w.t.Helper()
-	w.stop()
-	w.usual = usual
-	w.serve()
 }
 
 // serve starts the server, until stop is called.
@@ -173,7 +172,7 @@ func serveApp(rw http.ResponseWriter, r *http.Request) {
 	case "/hang":
 		select {
 		case <-r.Context().Done():
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 		}
 	case "/download":
 		_, _ = io.WriteString(rw, "some")
@@ -255,7 +254,7 @@ func (w *loadWorld) expect(cluster string, requests, errors, inProgress uint32) 
 
 func (w *loadWorld) eventually(what string, check func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !check(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(40 * time.Second); !check(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			f := w.loads.fleets["external"]
 			f.mu.Lock()
@@ -317,15 +316,15 @@ func (w *loadWorld) notRead() int64 {
 	return stat(w.t, w.envoy, "load_reporter.responses") - read
 }
 
-// cut stops the server, and waits until Envoy knows. Reports that it sent until then are lost, and what they
-// had with them; it says whether there were any.
-func (w *loadWorld) cut() (lost bool) {
+// cut stops the server, and waits until Envoy knows. Reports that it sends until it is back are lost, and what
+// they had with them; lost says, once it is back and reports are read, whether there were any.
+func (w *loadWorld) cut() (lost func() bool) {
 	w.t.Helper()
 	const ends = "load_reporter.errors"
 	unread, before := w.unread(), stat(w.t, w.envoy, ends)
 	w.stop()
 	w.eventually("Envoy has lost its stream", func() bool { return stat(w.t, w.envoy, ends) > before })
-	return w.notRead() > unread
+	return func() bool { return w.unread() > unread }
 }
 
 func stat(t *testing.T, e *envoytest.Envoy, name string) int64 {

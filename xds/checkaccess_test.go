@@ -41,7 +41,7 @@ func TestAccessIsChecked(t *testing.T) {
 	log := &logtest.Buffer{}
 	s := &secured{log: log}
 	s.fixture = startServer(t, slog.NewTextHandler(log, nil), func(server *Server) {
-		server.Limits.Stall = time.Second
+		server.Limits.Stall = 2 * silence // it is checked four times within that, in which an Envoy has to answer
 		server.Authorize = func(p *peer.Peer, _ string) error {
 			if p.Addr.String() == expired.Load() {
 				return errors.New("its certificate has expired")
@@ -58,7 +58,7 @@ func TestAccessIsChecked(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	old, err := discoveryv3.NewAggregatedDiscoveryServiceClient(conn).DeltaAggregatedResources(ctx)
 	if err != nil {
@@ -89,6 +89,8 @@ func TestAccessIsChecked(t *testing.T) {
 	if len(refused) != 1 || !strings.Contains(refused[0], "has expired") || !strings.Contains(refused[0], "envoy=old fleet=edge") {
 		t.Errorf("the log says %q, want one line about the Envoy", refused)
 	}
+	// That is logged once the connection is closed.
+	waitUntil(t, "the end of the stream is logged", func() bool { return len(log.Lines("Envoy disconnected")) > 0 })
 	if n := len(log.Lines("Envoy disconnected")); n != 1 {
 		t.Errorf("%d Envoys were disconnected, want 1", n)
 	}

@@ -3,9 +3,12 @@ package xds
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -13,7 +16,20 @@ import (
 	"relay/xds/xdstest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain fails if a goroutine is left. Those of connections and streams that have ended get some time to end.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	deadline := time.Now().Add(20 * time.Second)
+	left := goleak.Find()
+	for left != nil && code == 0 && time.Now().Before(deadline) {
+		left = goleak.Find()
+	}
+	if left != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, left)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 type fixture struct {
 	t       *testing.T

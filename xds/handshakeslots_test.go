@@ -65,7 +65,7 @@ func TestHandshakeSlotOfClosed(t *testing.T) {
 // A handshake waits for a slot, beside any number of clients that say nothing.
 func TestHandshakesWaitForSlots(t *testing.T) {
 	t.Parallel()
-	s := secure(t, func(l *Limits) { l.Handshake = time.Second })
+	s := secure(t, func(l *Limits) { l.Handshake = silence })
 	config := s.client(t, s.ca, certstest.Options{}, "good.test")
 	for range cap(s.server.handshakeSlots) {
 		s.server.handshakeSlots <- struct{}{}

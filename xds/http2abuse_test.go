@@ -181,7 +181,7 @@ func TestRapidReset(t *testing.T) { // not parallel: it counts goroutines
 // Connections that say nothing are bounded: the oldest is closed.
 func TestIdleConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := secure(t, func(l *Limits) { l.IdlePerAddress = 20 })
+	s := secure(t, func(l *Limits) { l.IdlePerAddress, l.Handshake = 20, time.Minute }) // none is closed for its silence
 	var conns []net.Conn
 	s.while(func() {
 		for range 60 {

@@ -208,7 +208,7 @@ func TestSilentStreamsPerRequest(t *testing.T) {
 	var a asks
 	f := startServer(t, slog.DiscardHandler, func(s *Server) {
 		a.register(s)
-		s.Limits.StreamsPerAddress, s.Limits.FirstRequest = 3, time.Second
+		s.Limits.StreamsPerAddress, s.Limits.FirstRequest = 3, silence
 	})
 	conn := dialTest(t, f.address, insecure.NewCredentials())
 	ends := make(chan error, 4)

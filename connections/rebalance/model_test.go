@@ -111,7 +111,7 @@ func TestClientsInStep(t *testing.T) {
 		for range 600 {
 			s.connect()
 		}
-		for c := range s.envoys[0].conns {
+		for _, c := range s.envoys[0].conns {
 			c.next = time.Now().Add(s.ping)
 		}
 		s.run(time.Minute, 0)

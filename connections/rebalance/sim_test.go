@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,8 +40,9 @@ type sim struct {
 }
 
 type simEnvoy struct {
-	id      uint64
-	conns   map[*simConn]bool
+	id uint64
+	// conns are in order of arrival: what happens by chance is the same each time.
+	conns   []*simConn
 	told    map[netip.AddrPort]uint64
 	counts  map[netip.AddrPort]uint64
 	reports int // the second of ten in which it reports
@@ -52,6 +54,7 @@ type simConn struct {
 	instance netip.AddrPort
 	next     time.Time
 	silent   bool
+	ended    bool
 }
 
 func simAddress(n int) netip.AddrPort {
@@ -62,7 +65,7 @@ func simAddress(n int) netip.AddrPort {
 func startSim(t *testing.T, seed uint64, envoys, instances int, rate float64) *sim {
 	s := &sim{t: t, random: rand.New(rand.NewPCG(seed, 1)), ping: 20 * time.Second, refuses: map[netip.AddrPort]bool{}, unreachable: map[netip.AddrPort]bool{}}
 	for i := range envoys {
-		s.envoys = append(s.envoys, &simEnvoy{id: s.random.Uint64N(1e6), conns: map[*simConn]bool{}, told: map[netip.AddrPort]uint64{}, counts: map[netip.AddrPort]uint64{}, reports: (i * 7) % 10})
+		s.envoys = append(s.envoys, &simEnvoy{id: s.random.Uint64N(1e6), told: map[netip.AddrPort]uint64{}, counts: map[netip.AddrPort]uint64{}, reports: (i * 7) % 10})
 	}
 	s.stage = NewStage(s)
 	s.balancer = New(Config{Loads: s, View: s}, s.stage)
@@ -156,14 +159,14 @@ func (s *sim) connect() {
 	}
 	e.id += 2
 	e.counts[best]++
-	e.conns[&simConn{
+	e.conns = append(e.conns, &simConn{
 		id: e.id, began: time.Now(), instance: best, silent: s.random.Float64() < s.silent,
 		next: time.Now().Add(time.Duration(s.random.Int64N(int64(s.ping)))),
-	}] = true
+	})
 }
 
 func (s *sim) end(e *simEnvoy, c *simConn) {
-	delete(e.conns, c)
+	c.ended = true
 	e.counts[c.instance]--
 }
 
@@ -200,7 +203,7 @@ func (s *sim) second(churn float64) {
 		s.connect()
 	}
 	for _, e := range s.envoys {
-		for c := range e.conns {
+		for _, c := range e.conns {
 			switch {
 			case s.random.Float64() < churn/1000:
 				s.end(e, c)
@@ -214,6 +217,7 @@ func (s *sim) second(churn float64) {
 				}
 			}
 		}
+		e.conns = slices.DeleteFunc(e.conns, func(c *simConn) bool { return c.ended })
 		if now.Unix()%10 == int64(e.reports) {
 			clear(e.told)
 			for address, n := range e.counts {

@@ -82,7 +82,7 @@ type tries struct {
 	since  int       // how many came after that
 }
 
-// NewLog returns a Log. Unless nil, count is called for every refusal.
+// NewLog returns a Log. Unless nil, count is called for every refusal, once it is logged.
 func NewLog(logger *slog.Logger, count func(Kind)) *Log {
 	return &Log{log: logger, count: count, tries: make(map[cause]*tries)}
 }
@@ -90,7 +90,7 @@ func NewLog(logger *slog.Logger, count func(Kind)) *Log {
 // Refuse logs a refusal of the client at a remote address ("host:port").
 func (l *Log) Refuse(remote string, r Refusal, attrs ...any) {
 	if l.count != nil {
-		l.count(r.Kind)
+		defer l.count(r.Kind)
 	}
 	host := hostOf(remote)
 	now := time.Now()

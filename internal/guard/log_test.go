@@ -17,7 +17,11 @@ func TestLogOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		counted := 0
-		l := NewLog(slog.New(slog.NewTextHandler(&out, nil)), func(Kind) { counted++ })
+		l := NewLog(slog.New(slog.NewTextHandler(&out, nil)), func(Kind) {
+			if counted++; counted == 1 && out.Len() == 0 {
+				t.Error("it is counted before it is logged")
+			}
+		})
 		lines := func() []string {
 			defer out.Reset()
 			return strings.Split(strings.TrimSuffix(out.String(), "\n"), "\n")

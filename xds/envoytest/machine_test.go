@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
@@ -75,6 +76,16 @@ func (e *testEnvoy) occupy(name string) (free func()) {
 	return free
 }
 
+// logs waits until Envoy's log has words: it comes through a pipe.
+func (e *testEnvoy) logs(words string) {
+	e.t.Helper()
+	for deadline := time.Now().Add(maxWait); !strings.Contains(e.envoy.Log(), words); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("Envoy does not log %q", words)
+		}
+	}
+}
+
 // A listener that waits for a certificate holds its port, but does not listen. If
 // another program does meanwhile, the listener was acknowledged and is not open;
 // only Envoy's log says so. The same bytes open it when the port is free.
@@ -91,9 +102,7 @@ func TestListenerAcknowledgedAndNotOpen(t *testing.T) {
 		free := e.occupy("")
 		e.accepted(secrets.url, named{"n", "1", buildSecret(e, "n", good)})
 		e.reached(listeners)
-		if log := e.envoy.Log(); !strings.Contains(log, "listener 'tls' failed: cannot listen() errno=98") {
-			t.Errorf("Envoy's log does not tell that the listener is not open: %s", log)
-		}
+		e.logs("listener 'tls' failed: cannot listen() errno=98")
 		free()
 		if got := servedSecret(e, "n"); got != none {
 			t.Errorf("the listener is open: %q", got)

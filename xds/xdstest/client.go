@@ -19,8 +19,8 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// maxWait bounds every wait.
-const maxWait = 10 * time.Second
+// maxWait bounds every wait, of which none is for a limit to end: a busy machine may stand still for seconds.
+const maxWait = 30 * time.Second
 
 // Client is one stream.
 type Client struct {
@@ -64,7 +64,10 @@ func ConnectBy(t testing.TB, creds credentials.TransportCredentials, address, fl
 				c.ended <- err
 				return
 			}
-			c.replies <- reply
+			select {
+			case c.replies <- reply:
+			case <-ctx.Done():
+			}
 		}
 	}()
 	t.Cleanup(func() {
@@ -200,6 +203,12 @@ func (c *Client) Next() *discoveryv3.DeltaDiscoveryResponse {
 	case r := <-c.replies:
 		return r
 	case err := <-c.ended:
+		c.ended <- err
+		select {
+		case r := <-c.replies: // it came before the end
+			return r
+		default:
+		}
 		c.t.Fatalf("the stream ended: %v", err)
 	case <-time.After(maxWait):
 		c.t.Fatal("no response came")
@@ -240,6 +249,7 @@ func (c *Client) ExpectQuiet() {
 	case r := <-c.replies:
 		c.t.Fatalf("got %s with %q, without %q; want nothing yet", r.GetTypeUrl(), Names(r), r.GetRemovedResources())
 	case err := <-c.ended:
+		c.ended <- err
 		c.t.Fatalf("the stream ended: %v", err)
 	default:
 	}
