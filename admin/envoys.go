@@ -6,15 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"relay/admin/api"
 	"relay/xds"
 )
-
-// reportedLately is how long ago an Envoy may have reported its load: it does so every few
-// seconds.
-const reportedLately = 30 * time.Second
 
 // envoys answers /api/v1/envoys.
 func (s *Server) envoys(_ *http.Request, q query) (any, error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relay/admin/api"
@@ -83,7 +84,14 @@ type eventReader struct {
 
 func readEvents(t *testing.T, url, lastID string) *eventReader {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return readEventsBy(t, &http.Client{Transport: transport}, url, lastID)
+}
+
+func readEventsBy(t *testing.T, client *http.Client, url, lastID string) *eventReader {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url+eventsPath, nil)
 	if err != nil {
@@ -92,9 +100,7 @@ func readEvents(t *testing.T, url, lastID string) *eventReader {
 	if lastID != "" {
 		r.Header.Set("Last-Event-ID", lastID)
 	}
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
-	resp, err := (&http.Client{Transport: transport}).Do(r)
+	resp, err := client.Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,36 +276,40 @@ func TestTooManyReadersOfEvents(t *testing.T) {
 // server stops.
 func TestEventsLastUntilTheServerStops(t *testing.T) {
 	t.Parallel()
-	history := &fakeHistory{}
-	cfg := newConfig(fakeViews{})
-	cfg.History = history
-	cfg.Limits = DefaultLimits()
-	cfg.Limits.Requests, cfg.Limits.Header, cfg.Limits.Request = 1, 200*time.Millisecond, 300*time.Millisecond
-	l := listen(t)
-	s := New(cfg, l)
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
-	url := "http://" + l.Addr().String()
-	first, second := readEvents(t, url, ""), readEvents(t, url, "")
-	for i := range 3 {
-		<-time.After(eventsPause) // longer than a request may take, in all
-		history.add(api.Change{Cause: fmt.Sprint(i)})
-		first.next("change")
-		second.next("change")
-	}
-	resp, err := http.Get(url + "/api/v1/problems")
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Errorf("while events are read, a request gets %v, %v", resp, err)
-	} else {
-		resp.Body.Close()
-	}
-	http.DefaultClient.CloseIdleConnections()
-	start := time.Now()
-	cancel()
-	if err := <-done; err != context.Canceled || time.Since(start) > shutdownPeriod-time.Second {
-		t.Errorf("stopped with %v after %v", err, time.Since(start))
-	}
+	synctest.Test(t, func(t *testing.T) {
+		history := &fakeHistory{}
+		cfg := newConfig(fakeViews{})
+		cfg.History = history
+		cfg.Limits = DefaultLimits()
+		cfg.Limits.Requests, cfg.Limits.Header, cfg.Limits.Request = 1, 200*time.Millisecond, 300*time.Millisecond
+		l, client := inMemory(t)
+		s := New(cfg, l)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(ctx) }()
+		const url = "http://relay.test"
+		first, second := readEventsBy(t, client, url, ""), readEventsBy(t, client, url, "")
+		for i := range 3 {
+			time.Sleep(eventsPause) // longer than a request may take, in all
+			history.add(api.Change{Cause: fmt.Sprint(i)})
+			first.next("change")
+			second.next("change")
+		}
+		resp, err := client.Get(url + "/api/v1/problems")
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("while events are read, a request gets %v, %v", resp, err)
+		} else {
+			resp.Body.Close()
+		}
+		for _, open := range []*eventReader{first, second} { // in memory, an end that nobody reads cannot be written
+			go func() { _, _ = io.Copy(io.Discard, open.body) }()
+		}
+		start := time.Now()
+		cancel()
+		if err := <-done; err != context.Canceled || time.Since(start) > shutdownPeriod-time.Second {
+			t.Errorf("stopped with %v after %v", err, time.Since(start))
+		}
+	})
 }
 
 func TestLastEventIDIsANumber(t *testing.T) {

@@ -231,6 +231,13 @@ func listen(t *testing.T) net.Listener {
 func serve(t *testing.T, cfg Config) string {
 	t.Helper()
 	l := listen(t)
+	serveOn(t, cfg, l)
+	return "http://" + l.Addr().String()
+}
+
+// serveOn runs s on a listener until the test ends.
+func serveOn(t *testing.T, cfg Config, l net.Listener) {
+	t.Helper()
 	s := New(cfg, l)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -241,5 +248,4 @@ func serve(t *testing.T, cfg Config) string {
 			t.Errorf("Serve: %v", err)
 		}
 	})
-	return "http://" + l.Addr().String()
 }

@@ -143,6 +143,7 @@ func (s *Server) addReports(status *api.Status, now time.Time) {
 func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.FleetStatus {
 	fleet := api.FleetStatus{Name: f.Name, Revision: f.Revision, Envoys: len(f.Envoys)}
 	reporting := 0
+	var due, early []api.EnvoySince // of those that do not report
 	for _, status := range f.Envoys {
 		e := s.envoyOf(f.Name, status)
 		switch e.State {
@@ -159,10 +160,14 @@ func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.F
 		if since := unanswered(status); !since.IsZero() && now.Sub(since) > lateAfter && len(fleet.Late) < maxNamed {
 			fleet.Late = append(fleet.Late, api.EnvoySince{ID: e.ID, Since: since})
 		}
-		if now.Sub(e.Reported) < reportedLately {
+		one := api.EnvoySince{ID: e.ID, Since: e.Reported, Connected: e.Connected}
+		switch {
+		case now.Sub(e.Reported) < api.ReportDue:
 			reporting++
-		} else if s.cfg.Load != nil && len(fleet.NotReported) < maxNamed {
-			fleet.NotReported = append(fleet.NotReported, api.EnvoySince{ID: e.ID, Since: e.Reported})
+		case one.ReportDue(now) && len(due) < maxNamed:
+			due = append(due, one)
+		case len(early) < maxNamed:
+			early = append(early, one)
 		}
 	}
 	for _, e := range gone {
@@ -172,6 +177,8 @@ func (s *Server) fleetStatus(f FleetView, gone []api.Envoy, now time.Time) api.F
 	}
 	if s.cfg.Load != nil {
 		fleet.Load, fleet.Reporting = s.cfg.Load.FleetLoad(f.Name), &reporting
+		all := append(due, early...)
+		fleet.NotReported = all[:min(len(all), maxNamed)]
 	}
 	if s.cfg.Failures != nil {
 		fleet.Failures = new(s.cfg.Failures.FailureRate(f.Name))

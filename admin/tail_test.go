@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relay/admin/api"
@@ -66,9 +67,9 @@ func (f *fakeTails) closed(t *testing.T) {
 	}
 }
 
-func followed(t *testing.T, url, accept string) (*http.Response, *bufio.Scanner) {
+func followed(t *testing.T, client *http.Client, url, accept string) (*http.Response, *bufio.Scanner) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -76,7 +77,6 @@ func followed(t *testing.T, url, accept string) (*http.Response, *bufio.Scanner)
 	}
 	req.Header.Set("Accept", accept)
 	req.SetBasicAuth("anna", "token-1")
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -90,37 +90,41 @@ func followed(t *testing.T, url, accept string) (*http.Response, *bufio.Scanner)
 func TestTailStream(t *testing.T) {
 	t.Parallel()
 	for _, accept := range []string{"*/*", "text/event-stream"} {
-		tails, log := newFakeTails(), &logtest.Buffer{}
-		cfg := newConfig(fakeViews{})
-		cfg.Tails, cfg.Log = tails, slog.New(slog.NewTextHandler(log, nil))
-		cfg.Limits = DefaultLimits()
-		cfg.Limits.Request = 50 * time.Millisecond // it goes on for longer
-		url := serve(t, cfg)
-		tails.steps <- fakeStep{notice: &api.Notice{State: api.TailOn, Text: "on", Envoys: 2}}
-		resp, lines := followed(t, url+"/api/v1/tail?subject=/shop/web&unmasked=true", accept)
-		if got := <-tails.asked; got != "/shop/web unmasked" {
-			t.Errorf("asked for %q", got)
+		synctest.Test(t, func(t *testing.T) { testTailStream(t, accept) })
+	}
+}
+
+func testTailStream(t *testing.T, accept string) {
+	tails, log := newFakeTails(), &logtest.Buffer{}
+	cfg := newConfig(fakeViews{})
+	cfg.Tails, cfg.Log = tails, slog.New(slog.NewTextHandler(log, nil))
+	cfg.Limits = DefaultLimits()
+	cfg.Limits.Request = 50 * time.Millisecond // it goes on for longer
+	client := serveInMemory(t, cfg)
+	tails.steps <- fakeStep{notice: &api.Notice{State: api.TailOn, Text: "on", Envoys: 2}}
+	resp, lines := followed(t, client, "http://relay.test/api/v1/tail?subject=/shop/web&unmasked=true", accept)
+	if got := <-tails.asked; got != "/shop/web unmasked" {
+		t.Errorf("asked for %q", got)
+	}
+	time.AfterFunc(100*time.Millisecond, func() {
+		tails.steps <- fakeStep{requests: []api.Request{{App: "/shop/web", Path: "/a\u009b"}, {App: "/shop/web", Path: "/b"}}}
+	})
+	wantLines := []string{
+		`{"notice":{"state":"on","text":"on","envoys":2}}`, `"path":"/a`, `"path":"/b"`,
+	}
+	if strings.HasPrefix(accept, "text/") {
+		wantLines = []string{"event: notice", "data: " + wantLines[0], "", "event: request", `"path":"/a`, "", "event: request", `data: {`, ""}
+	}
+	for _, want := range wantLines {
+		if !lines.Scan() || !strings.Contains(lines.Text(), want) {
+			t.Fatalf("%s: %q, %v, want %s", accept, lines.Text(), lines.Err(), want)
 		}
-		time.AfterFunc(100*time.Millisecond, func() {
-			tails.steps <- fakeStep{requests: []api.Request{{App: "/shop/web", Path: "/a\u009b"}, {App: "/shop/web", Path: "/b"}}}
-		})
-		wantLines := []string{
-			`{"notice":{"state":"on","text":"on","envoys":2}}`, `"path":"/a`, `"path":"/b"`,
-		}
-		if strings.HasPrefix(accept, "text/") {
-			wantLines = []string{"event: notice", "data: " + wantLines[0], "", "event: request", `"path":"/a`, "", "event: request", `data: {`, ""}
-		}
-		for _, want := range wantLines {
-			if !lines.Scan() || !strings.Contains(lines.Text(), want) {
-				t.Fatalf("%s: %q, %v, want %s", accept, lines.Text(), lines.Err(), want)
-			}
-		}
-		_ = resp.Body.Close()
-		tails.closed(t)
-		for _, want := range []string{"event=tail_started", "event=tail_ended", "subject=/shop/web", "unmasked=true", "client=127.0.0.1", "identity=anna", "requests=2"} {
-			if !waitFor(func() bool { return strings.Contains(log.String(), want) }) {
-				t.Errorf("the log has no %s: %s", want, log)
-			}
+	}
+	_ = resp.Body.Close()
+	tails.closed(t)
+	for _, want := range []string{"event=tail_started", "event=tail_ended", "subject=/shop/web", "unmasked=true", "client=127.0.0.1", "identity=anna", "requests=2"} {
+		if !waitFor(func() bool { return strings.Contains(log.String(), want) }) {
+			t.Errorf("the log has no %s: %s", want, log)
 		}
 	}
 }
@@ -202,7 +206,8 @@ func TestTailEnds(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.Serve(ctx) }()
 		tails.steps <- fakeStep{notice: &api.Notice{State: api.TailOn}}
-		_, lines := followed(t, "http://"+l.Addr().String()+"/api/v1/tail?subject=/a", "*/*")
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		_, lines := followed(t, client, "http://"+l.Addr().String()+"/api/v1/tail?subject=/a", "*/*")
 		lines.Scan()
 		if reason == "stop" {
 			cancel()

@@ -26,6 +26,8 @@ type catalog struct {
 	// states are those of the domains that some fleet routes.
 	states map[string]DomainState
 	served Served // the counts of states
+	// closed are those of the domains of which nobody is let in.
+	closed map[string]struct{}
 
 	// doubtful are the domains of which the state has to be looked up. They belong to the loop.
 	doubtful map[string]struct{}
@@ -74,7 +76,7 @@ func newCatalog() *catalog {
 	return &catalog{
 		byID: make(map[string]catalogued), apps: newOrdered[*AppEntry](),
 		claims: make(map[string][]nameClaim), domains: newOrdered[*DomainEntry](), asked: make(map[string]struct{}), owned: newOrdered[*OwnedApp](),
-		states: make(map[string]DomainState), doubtful: make(map[string]struct{}),
+		states: make(map[string]DomainState), closed: make(map[string]struct{}), doubtful: make(map[string]struct{}),
 	}
 }
 
@@ -235,5 +237,5 @@ func (c *Collator) uncatalogue() {
 	x := c.catalog
 	x.byID, x.apps, x.claims, x.domains, x.asked, x.owned = fresh.byID, fresh.apps, fresh.claims, fresh.domains, fresh.asked, fresh.owned
 	x.endpoints, x.leftOut, x.inNoFleet = 0, 0, 0
-	x.states, x.served, x.doubtful = fresh.states, Served{}, fresh.doubtful
+	x.states, x.served, x.closed, x.doubtful = fresh.states, Served{}, fresh.closed, fresh.doubtful
 }

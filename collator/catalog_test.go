@@ -72,6 +72,11 @@ func servedByLooking(c *Collator) Served {
 			s.WithoutTask++
 		}
 	}
+	for domain := range served {
+		if slices.ContainsFunc(c.fleets, func(f *fleetState) bool { return f.closedByLooking(domain) }) {
+			s.Closed++
+		}
+	}
 	seen := make(map[string]bool) // whether it is wanted
 	uncovered, known := c.UncoveredDomains()
 	s.CertificatesUnknown = !known && len(c.coverage.fleets) > 0
@@ -85,6 +90,16 @@ func servedByLooking(c *Collator) Served {
 		}
 	}
 	return s
+}
+
+// closedByLooking makes the routes of a domain, or finds who gets its TLS connections.
+func (f *fleetState) closedByLooking(domain string) bool {
+	if wanting := f.services.Names[domain]; len(wanting) > 0 && wanting[0].Closed {
+		if _, lost := routing.WinningHTTPClaim(f.domains.claims[domain], wanting[0]); !lost {
+			return true
+		}
+	}
+	return slices.ContainsFunc(f.routesOf(domain).Rules, func(r routing.Rule) bool { return r.HTTP.Closed || f.Unsigned(r) })
 }
 
 // servedDomains returns the domains that fleets route, and those of them of which requests

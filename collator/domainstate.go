@@ -1,6 +1,7 @@
 package collator
 
 import (
+	"maps"
 	"slices"
 
 	"relay/collator/routing"
@@ -96,8 +97,64 @@ func (c *Collator) checkDomains() {
 		} else {
 			x.states[domain] = state
 		}
+		if state != StateInNoFleet && c.closes(domain) {
+			x.closed[domain] = struct{}{}
+		} else {
+			delete(x.closed, domain)
+		}
 	}
 	x.doubtful = make(map[string]struct{})
+}
+
+// closes reports whether a fleet lets nobody in at a domain, or at a path of it.
+func (c *Collator) closes(domain string) bool {
+	return slices.ContainsFunc(c.fleets, func(f *fleetState) bool {
+		if _, closed := f.closed[domain]; closed {
+			return true
+		}
+		wanting := f.services.Names[domain]
+		if len(wanting) == 0 || !wanting[0].Closed {
+			return false
+		}
+		_, lost := routing.WinningHTTPClaim(f.domains.claims[domain], wanting[0])
+		return !lost
+	})
+}
+
+// noteClosed remembers whether the scope of a domain lets nobody in.
+func (f *fleetState) noteClosed(domain string, routes routing.DomainRoutes) {
+	_, before := f.closed[domain]
+	closed := slices.ContainsFunc(routes.Rules, func(r routing.Rule) bool { return r.HTTP.Closed || f.Unsigned(r) })
+	if closed == before {
+		return
+	}
+	if closed {
+		f.closed[domain] = struct{}{}
+	} else {
+		delete(f.closed, domain)
+	}
+	f.c.doubt(domain)
+}
+
+// ClosedDomain is a domain of which nobody is let in, and the apps that name it.
+type ClosedDomain struct {
+	Name string
+	Apps []string
+}
+
+// ClosedDomains returns those that Served counts, ordered by name.
+func (c *Collator) ClosedDomains() (closed []ClosedDomain) {
+	x := c.catalog
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, domain := range slices.Sorted(maps.Keys(x.closed)) {
+		one := ClosedDomain{Name: domain}
+		for _, claim := range x.claims[domain] {
+			one.Apps = append(one.Apps, claim.App)
+		}
+		closed = append(closed, one)
+	}
+	return closed
 }
 
 func (x *catalog) countState(s DomainState, sign int) {

@@ -48,6 +48,8 @@ type fleetState struct {
 	failed    failures
 	// scopeSecrets are those that the scope of a domain names, of those that have any.
 	scopeSecrets map[string][]xds.Key
+	// closed are the domains whose scopes let nobody in, by some path or by any.
+	closed map[string]struct{}
 	// tailed are the domains whose scopes have Envoys report requests.
 	tailed map[string]struct{}
 
@@ -88,7 +90,7 @@ func newFleetState(f routing.Fleet, publisher Publisher, c *Collator) *fleetStat
 // reset forgets the index of the apps, and has everything built again.
 func (f *fleetState) reset() {
 	f.failed = newFailures()
-	f.acmeReported = acmeGap{}
+	f.acmeReported, f.closed = acmeGap{}, make(map[string]struct{})
 	f.recheck, f.coverageReported = recheck{all: true}, make(map[string]struct{})
 	f.refusing.forgetApps(f.c.now())
 	f.services, f.uses, f.externals = newFleetServices(), newUses(), newExternals()
@@ -258,7 +260,7 @@ func lossProblems(domain string, losses []routing.Loss) (problems []problem.Prob
 	}
 	for p, n := range lost {
 		if over := n - maxLosses; over > 0 {
-			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: fmt.Sprintf("port %d does not get %d paths more", p.Port, over)})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: fmt.Sprintf("port %d does not get %s more", p.Port, counted(over, "path"))})
 		}
 	}
 	return problems

@@ -110,8 +110,10 @@ func (f *fleetState) buildScope(name string) (proto.Message, error) {
 		f.noteTailed(routes)
 		f.noteUsed(routes)
 		f.noteSecrets(routes)
+		f.noteClosed(name, routes)
 		return envoy.Scope(&f.Fleet, routes)
 	}
+	f.noteClosed(name, routing.DomainRoutes{})
 	delete(f.tailed, name)
 	delete(f.uses.clusters, name)
 	return nil, nil

@@ -22,6 +22,8 @@ type Served struct {
 	// WithoutCertificate are those of fleets with an https listener that have none which
 	// clients accept. Of these, nobody asks for one for NotWanted.
 	WithoutCertificate, NotWanted int
+	// Closed are those of which nobody is let in, by some path or by any: a restriction that an app asks for cannot be kept.
+	Closed int
 	// LeftOut are the domains that apps in a fleet name in vain: see sources.Unrouted.
 	LeftOut int
 	// CertificatesUnknown is set if a fleet has an https listener and certificates have not been
@@ -39,7 +41,7 @@ func (c *Collator) Served() Served {
 	x := c.catalog
 	x.mu.Lock()
 	s := x.served
-	s.Known, s.LeftOut, s.InNoFleet = true, x.leftOut, x.inNoFleet
+	s.Known, s.LeftOut, s.InNoFleet, s.Closed = true, x.leftOut, x.inNoFleet, len(x.closed)
 	x.mu.Unlock()
 	v := c.coverage
 	v.mu.RLock()
@@ -65,7 +67,7 @@ func (c *Collator) leftOut(app *sources.App) (n int) {
 
 // All reports whether everything is served that apps ask for.
 func (s Served) All() bool {
-	return s.Known && !s.CertificatesUnknown && s.WithoutTask+s.WithoutCertificate-s.NotWanted+s.LeftOut+s.InNoFleet == 0
+	return s.Known && !s.CertificatesUnknown && s.WithoutTask+s.WithoutCertificate-s.NotWanted+s.Closed+s.LeftOut+s.InNoFleet == 0
 }
 
 // String is one sentence of all that is not zero.
@@ -98,6 +100,7 @@ func (s Served) String() string {
 	if missed {
 		certificates()
 	}
+	say(s.Closed, "domain is closed (403)", "domains are closed (403)")
 	say(s.LeftOut, "domain is left out", "domains are left out")
 	say(s.InNoFleet, "app is in no fleet", "apps are in no fleet")
 	if !missed {

@@ -50,6 +50,14 @@ func TestServed(t *testing.T) {
 		{"in no fleet", plain(), []*sources.App{webApp("/a", "a.test"), elsewhere("/b", "b.test"), elsewhere("/c", "c.test", "internal"), elsewhere("/d", "d.test", "extern")},
 			"3 apps are in no fleet"},
 		{"one port of two", plain(), []*sources.App{withPorts(webApp("/a", "a.test"), elsewhere("/x", "x.test", "internal").Ports[0])}, "the 1 domain is served"},
+		{"closed by a label", plain(), []*sources.App{changed(webApp("/a", "a.test"), func(p *sources.Port) { p.HTTP = &sources.HTTP{Closed: true} }), webApp("/b", "b.test")}, "1 domain is closed (403)"},
+		{"a path is closed", plain(), []*sources.App{webApp("/a", "a.test"), changed(webApp("/b", "a.test"), func(p *sources.Port) {
+			p.HTTP = &sources.HTTP{Order: 1, Paths: []sources.Path{{Prefix: "/api"}}, Closed: true}
+		})}, "1 domain is closed (403)"},
+		{"an app that is asked is missing", plain(), []*sources.App{signedOn(webApp("/shop/web", "a.test", "b.test"), "/shop/sso")}, "2 domains are closed (403)"},
+		{"an app that is asked is there", plain(), []*sources.App{signedOn(webApp("/shop/web", "a.test"), "/shop/sso"), webApp("/shop/sso")}, "the 1 domain is served"},
+		{"passed through to what is closed", testFleet(), []*sources.App{changed(serviceApp("/tls", sources.TCP{Passthrough: true}, "tls.test"), func(p *sources.Port) { p.HTTP = &sources.HTTP{Closed: true} })},
+			"1 domain is closed (403)"},
 		{"left out", plain(), []*sources.App{odd}, "2 domains are left out"},
 		{"all at once", testFleet(), []*sources.App{empty(webApp("/a", "a.test", "b.test")), elsewhere("/b", "b.test")},
 			"2 domains have no task, 1 app is in no fleet, 2 domains have no certificate (and ask for none)"},
@@ -70,6 +78,40 @@ func TestServed(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A domain is closed as long as something is missing by which people are let in.
+func TestClosedFollows(t *testing.T) {
+	t.Parallel()
+	c, _ := newTest(t, Config{Fleets: []routing.Fleet{plain()}})
+	expect := func(when string, want ...string) {
+		t.Helper()
+		var closed []string
+		for _, d := range c.ClosedDomains() {
+			closed = append(closed, d.Name+" of "+strings.Join(d.Apps, " "))
+		}
+		if got := c.Served().Closed; got != len(want) || strings.Join(closed, ", ") != strings.Join(want, ", ") {
+			t.Errorf("%s: %d are closed: %q, want %q", when, got, closed, want)
+		}
+		wantCatalogue(t, c)
+	}
+	syncApps(c, signedOn(webApp("/shop/web", "b.test", "a.test"), "/shop/sso"))
+	expect("at first", "a.test of /shop/web", "b.test of /shop/web")
+	updateApps(c, webApp("/shop/sso"))
+	expect("with the app that is asked")
+	c.UpdateApps(nil, []string{"/shop/sso"})
+	c.round()
+	expect("without it again", "a.test of /shop/web", "b.test of /shop/web")
+	c.reindex()
+	c.round()
+	expect("after all was built again", "a.test of /shop/web", "b.test of /shop/web")
+	updateApps(c, webApp("/shop/web", "a.test"))
+	expect("without the label")
+	updateApps(c, signedOn(webApp("/shop/web", "a.test"), "/shop/sso"))
+	expect("with it", "a.test of /shop/web")
+	c.UpdateApps(nil, []string{"/shop/web"})
+	c.round()
+	expect("without the app")
 }
 
 func withPorts(app *sources.App, more ...sources.Port) *sources.App {

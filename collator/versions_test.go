@@ -237,7 +237,7 @@ func (w *versionWorld) adapt(p *sources.Port, own func([]string) []string, addre
 func (w *versionWorld) answered() {
 	w.t.Helper()
 	var last []xds.StreamStatus
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		last = w.server.Streams()
 		left := len(w.fleets) - len(last)
 		for _, s := range last {

@@ -53,7 +53,12 @@ func TestNumbersAgree(t *testing.T) {
 		}
 		return nil
 	})
-	w.eventually("the numbers agree", func() error { return disagreement(w) })
+	w.eventually("the numbers agree", func() error {
+		// There is load still, however long it takes.
+		w.clients.do("http://shop.test/")
+		w.clients.do("http://shop.test/broken")
+		return disagreement(w)
+	})
 	w.envoy.nothingRejected()
 }
 

@@ -70,8 +70,8 @@ func TestAlertmanagerTellsTheRightPerson(t *testing.T) {
 		return errors.Join(missing...)
 	})
 	// Those that are over are resolved, and then nothing more than the three incidents was opened.
-	over := []alert{dark.over(), shop.over()}
-	for _, one := range append(edges, follows...) {
+	var over []alert
+	for _, one := range append(follows, append(edges, dark, shop)...) { // first what follows, or it would be told
 		over = append(over, one.over())
 	}
 	a.send(over...)

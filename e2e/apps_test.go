@@ -44,6 +44,7 @@ func TestAppsOfMarathonLB(t *testing.T) {
 	for _, file := range files {
 		w.marathon.deploy(definition(t, strings.TrimSuffix(filepath.Base(file), ".json")))
 	}
+	w.upToDate() // with all tasks
 
 	for _, test := range []func(*testing.T, *world){
 		testBlog, testShop, testChat, testGrafana, testWiki, testReports, testTenants, testCheckout,

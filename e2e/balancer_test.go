@@ -96,7 +96,8 @@ func (b *balancer) pick() *target {
 
 // watch asks all targets, again and again.
 func (b *balancer) watch(stop <-chan struct{}) {
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
+	// An Envoy that answers late on a busy machine is up: if both were down, requests would fail.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
 	for {
 		for _, target := range b.targets {
 			resp, err := client.Get("http://" + target.health + "/_haproxy_health_check")

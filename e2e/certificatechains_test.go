@@ -14,7 +14,8 @@ import (
 // has the days to expiry of its issuer. So is one that loses a name; that is no problem.
 func TestIssuerHasEnded(t *testing.T) {
 	w := newWorld(t)
-	day := func(n int) time.Time { return time.Now().AddDate(0, 0, n) }
+	now := time.Now() // a day may end meanwhile
+	day := func(n int) time.Time { return now.AddDate(0, 0, n) }
 	root := certstest.TestRoot(t, "Root", day(-900), day(900))
 	ended, soon, good := root.Sub(t, "Ended", day(-400), day(-2)), root.Sub(t, "Soon", day(-400), day(20)), root.Sub(t, "Good", day(-400), day(900))
 	put := func(file string, issuer *certstest.Authority, days int, names ...string) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"os/exec"
 	"strings"
@@ -71,15 +72,15 @@ func TestDatabaseMoves(t *testing.T) {
 	})
 
 	// Each with a thread of its own: a client that waits to be connected would stop the others of its thread.
-	anew, saidAnew := old.bench(address, 12*time.Second, "-C", "-c", "4", "-j", "4")
+	anew, saidAnew := old.bench("anew", address, 12*time.Second, "-C", "-c", "4", "-j", "4")
 	// Of those that stay connected, each has its transactions at the old server, until it leaves.
-	stays, saidStays := old.bench(address, 4*time.Second, "-c", "4", "-j", "4")
+	stays, saidStays := old.bench("stays", address, 4*time.Second, "-c", "4", "-j", "4")
 	long := old.psql(address, "-c", "begin; insert into pgbench_history (tid) values (4711); select pg_sleep(6); commit")
 	if err := long.Start(); err != nil {
 		t.Fatal(err)
 	}
-	w.eventually("the transaction runs", func() error {
-		if n, err := old.query(old.address(), "select count(*) from pg_stat_activity where query like 'begin; insert%'"); n != "1" {
+	w.eventually("the transaction runs, and all that stay are connected", func() error {
+		if n, err := old.query(old.address(), "select count(*) from pg_stat_activity where query like 'begin; insert%' or application_name = 'stays'"); n != "5" {
 			return fmt.Errorf("%s, %v", n, err)
 		}
 		return nil
@@ -87,6 +88,8 @@ func TestDatabaseMoves(t *testing.T) {
 
 	w.database(port, []dbTask{{old.address(), killing}})
 	began := time.Now()
+	// From then on none of those that connect anew is on its way to the server that is about to refuse them.
+	w.connectionsWait(w.admin, "relay_hold_waiting", 4)
 	stopped := old.stop()
 	if err := <-stays; err != nil || !strings.Contains(saidStays.String(), "number of failed transactions: 0") {
 		t.Errorf("clients that stay connected: %v\n%s", err, saidStays)
@@ -160,32 +163,46 @@ func TestDatabaseHasALimit(t *testing.T) {
 		_, err := server.query(address, "select 1")
 		return err
 	})
+	// Each stays until it has nothing more to say.
 	var three []*exec.Cmd
+	var says []io.Closer
 	for range 3 {
-		cmd := server.psql(address, "-c", "select pg_sleep(6)")
+		cmd := server.psql(address)
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		three = append(three, cmd)
+		if _, err := io.WriteString(in, "select 'stays';\n"); err != nil {
+			t.Fatal(err)
+		}
+		three, says = append(three, cmd), append(says, in)
 	}
 	w.eventually("three are connected", func() error {
-		if n, err := server.query(server.address(), "select count(*) from pg_stat_activity where query like 'select pg_sleep%'"); n != "3" {
+		if n, err := server.query(server.address(), "select count(*) from pg_stat_activity where query like 'select ''stays%'"); n != "3" {
 			return fmt.Errorf("%s, %v", n, err)
 		}
 		return nil
 	})
+	// One that waited would do so for a minute.
 	began := time.Now()
-	if out, err := server.query(address, "select 1"); err == nil || time.Since(began) > 4*time.Second {
+	if out, err := server.query(address, "select 1"); err == nil || time.Since(began) > patience {
 		t.Errorf("a fourth one: %q after %s", out, time.Since(began))
 	}
-	for _, cmd := range three {
+	for i, cmd := range three {
+		_ = says[i].Close()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("one of the three: %v", err)
 		}
 	}
-	if out, err := server.query(address, "select 1"); err != nil {
-		t.Errorf("when they have ended: %q, %v", out, err)
-	}
+	w.eventually("Envoy knows that they have ended", func() error {
+		if out, err := server.query(address, "select 1"); err != nil {
+			return fmt.Errorf("%q, %w", out, err)
+		}
+		return nil
+	})
 }
 
 // startSession begins a session of PostgreSQL's protocol, and returns the type of the first message that the server
@@ -212,7 +229,7 @@ func TestDatabaseByTLS(t *testing.T) {
 	tasks := []dbTask{{server.address(), running}}
 	labels := []string{"HAPROXY_0_VHOST", "db.test", "RELAY_0_TLS_TERMINATE", "true", "RELAY_0_TLS_ALPN", "postgresql"}
 	connect := func(protocol string) (*tls.Conn, error) {
-		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: 5 * time.Second}, Config: &tls.Config{ServerName: "db.test", RootCAs: w.certs.ca.ClientTLS().RootCAs, NextProtos: []string{protocol}}}
+		dialer := tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: "db.test", RootCAs: w.certs.ca.ClientTLS().RootCAs, NextProtos: []string{protocol}}}
 		conn, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return nil, err

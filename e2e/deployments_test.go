@@ -15,7 +15,7 @@ import (
 // them, and new connections go to new servers alone, also where Marathon does not tell which tasks it stops.
 func TestReleaseOfATCPService(t *testing.T) {
 	t.Parallel()
-	const grace = 8 * time.Second
+	const grace = 20 * time.Second
 	for name, silent := range map[string]bool{"Marathon tells which tasks it stops": false, "Marathon does not tell": true} {
 		t.Run(name, func(t *testing.T) {
 			w := newReleaseWorld(t, marathontest.Options{KillGrace: grace, NoTaskKilling: silent})

@@ -107,11 +107,11 @@ var diagnoses = []diagnosis{
 	{
 		name: "certificate ended", domain: "old.test",
 		fail: func(w *world) {
-			w.certs.put("old.pem", []string{"old.test"}, certstest.Options{NotBefore: time.Now().AddDate(0, 0, -90), NotAfter: time.Now().AddDate(0, 0, -1)})
+			w.certs.put("old.pem", []string{"old.test"}, certstest.Options{NotBefore: yesterday.AddDate(0, 0, -90), NotAfter: yesterday})
 			w.start()
 			w.marathon.deploy(app("/old", "old.test", 1, "HAPROXY_0_REDIRECT_TO_HTTPS", "true"))
 		},
-		first: []string{"old.pem ended at " + yesterday()}, why: []string{"old.pem ended at " + yesterday(), "clients refuse it", "issued again"},
+		first: []string{"old.pem ended at " + yesterday.Format(time.DateOnly)}, why: []string{"old.pem ended at " + yesterday.Format(time.DateOnly), "clients refuse it", "issued again"},
 	},
 	{
 		name: "Envoy rejected it", domain: "seed.test",
@@ -218,4 +218,5 @@ var diagnoses = []diagnosis{
 	},
 }
 
-func yesterday() string { return time.Now().UTC().AddDate(0, 0, -1).Format(time.DateOnly) }
+// yesterday is the same for all of them, also when a day ends meanwhile.
+var yesterday = time.Now().UTC().AddDate(0, 0, -1)

@@ -61,11 +61,11 @@ func TestLimitsOfOldEnvoysAreTold(t *testing.T) {
 		t.Errorf("nothing needs a newer Envoy: %+v", all)
 	}
 	w.marathon.deploy(app("/wild", "*.wild.test", 1))
-	w.admin.problem("fleet external, Envoy envoy", "version: of version 1.36.4, older than 1.38: they answer 404 for hosts below 1 wildcard domains")
+	w.admin.problem("fleet external, Envoy envoy", "version: of version 1.36.4, older than 1.38: they answer 404 for hosts below 1 wildcard domain")
 	w.marathon.deploy(app("/secret", "secret.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
 	w.marathon.deploy(app("/sticky", "sticky.test", 1, "HAPROXY_0_STICKY", "true"))
-	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 apps with a password (/secret), and serve 1 apps without the sticky "+
-		"sessions that they ask for (/sticky), and answer 404 for hosts below 1 wildcard domains. Install Envoy 1.38 or newer")
+	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 app with a password (/secret), and serve 1 app without the sticky "+
+		"sessions that it asks for (/sticky), and answer 404 for hosts below 1 wildcard domain. Install Envoy 1.38 or newer")
 	w.clients.expect("http://a.wild.test/", http.StatusNotFound, "")
 	w.clients.expect("http://secret.test/", http.StatusForbidden, "")
 	w.clients.expect("http://sticky.test/", http.StatusOK, "/sticky")
@@ -84,11 +84,11 @@ func TestLimitsOfTheEnvoyBeforeAreTold(t *testing.T) {
 	w.marathon.deploy(app("/secret", "secret.test", 1, "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
 	w.marathon.deploy(app("/text", "text.test", 1, "RELAY_0_COMPRESS", "gzip"))
 	w.admin.problem("fleet external, Envoy envoy", "older than 1.40: they do not know compressed answers, and get no filters of domains that ask for that: "+
-		"they serve 1 apps without the compressed answers that they ask for (/text). Install Envoy 1.40 or newer")
+		"they serve 1 app without the compressed answers that it asks for (/text). Install Envoy 1.40 or newer")
 	w.clients.expect("http://secret.test/", http.StatusUnauthorized, "")
 	w.clients.expect("http://text.test/", http.StatusOK, "/text")
 	w.marathon.deploy(app("/text", "text.test", 1, "RELAY_0_COMPRESS", "gzip", "HAPROXY_0_AUTH", "r:joe:"+passwordHash))
-	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 apps with a password (/text)")
+	w.admin.problem("fleet external, Envoy envoy", "they answer 403 for 1 app with a password (/text)")
 	w.clients.expect("http://text.test/", http.StatusForbidden, "")
 }
 

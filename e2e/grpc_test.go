@@ -27,6 +27,7 @@ func TestAnswersToGRPCClients(t *testing.T) {
 	slow.Start()
 	w.marathon.backend("/slow", "slow.test", slow, "RELAY_0_HTTP2", "true", "RELAY_0_TIMEOUT", "50ms")
 	w.marathon.deploy(app("/offline", "offline.test", 0), app("/closed", "closed.test", 1, "HAPROXY_0_AUTH", "unknown"))
+	w.clients.expect("http://offline.test/", http.StatusServiceUnavailable, "")
 	w.clients.expect("http://closed.test/", http.StatusForbidden, "")
 	w.clients.expect("http://dead.test/", http.StatusBadGateway, "")
 	w.clients.expect("http://slow.test/", http.StatusGatewayTimeout, "")

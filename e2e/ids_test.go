@@ -71,14 +71,19 @@ func (w *world) rotates(id string, n int) {
 		if len(app.Ports) == 0 {
 			return fmt.Errorf("it is not known")
 		}
-		healthy := 0
+		healthy, tasks := 0, []string(nil)
 		for _, e := range app.Ports[0].Endpoints {
-			if e.Health == sources.Healthy {
+			if tasks = append(tasks, e.Task); e.Health == sources.Healthy {
 				healthy++
 			}
 		}
-		if healthy != n || len(app.Ports[0].Endpoints) != n {
-			return fmt.Errorf("%d of %d are healthy", healthy, len(app.Ports[0].Endpoints))
+		if healthy != n || len(tasks) != n {
+			return fmt.Errorf("%d of %d are healthy", healthy, len(tasks))
+		}
+		// There may have been as many before one was replaced.
+		slices.Sort(tasks)
+		if now := w.marathon.taskIDs(id); now != nil && !slices.Equal(tasks, now) {
+			return fmt.Errorf("it has %v, and Marathon %v", tasks, now)
 		}
 		return nil
 	})

@@ -88,7 +88,6 @@ func TestExtremeLabels(t *testing.T) {
 	if code := w.admin.hook("hup"); code >= 300 {
 		t.Fatalf("the reload answers %d", code)
 	}
-	w.clients.expect("http://last.test/", http.StatusOK, "/last")
 	// Thousands, with labels of 100 kB: a busy machine takes its time.
 	eventuallyWithin(t, 5*patience, "all apps are read", func() error {
 		if n := len(w.admin.list("apps").Apps); n < len(keys)*len(extremes()) {
@@ -96,6 +95,7 @@ func TestExtremeLabels(t *testing.T) {
 		}
 		return nil
 	})
+	w.clients.expect("http://last.test/", http.StatusOK, "/last")
 	w.envoy.accepted()
 	if n := w.admin.sum("relay_xds_rejections_total"); n != 0 {
 		t.Errorf("Envoy rejected %v responses", n)

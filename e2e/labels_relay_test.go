@@ -304,7 +304,7 @@ func TestClusterWeightLabel(t *testing.T) {
 		t.Errorf("shares are %v, want 270 to 30", counts)
 	}
 	w.marathon.deploy(app("/x-canary", "shop.test", 1, "RELAY_0_CLUSTER_WEIGHT", "0"))
-	w.admin.settled()
+	w.upToDate()
 	for range 40 {
 		if a := w.clients.do("http://shop.test/"); a.header.Get("X-App") != "/stable" {
 			t.Fatalf("status %d by %s, which has weight 0", a.status, a.header.Get("X-App"))

@@ -59,7 +59,7 @@ func TestBalanceLabels(t *testing.T) {
 	for _, name := range []string{"round", "static", "least", "random", "first", "source", "uri", "whole", "header", "param", "cookie"} {
 		w.clients.expect("http://"+name+".test/", http.StatusOK, "/"+name)
 	}
-	w.admin.settled()
+	w.upToDate() // with all tasks
 	for _, name := range []string{"round", "static", "least", "random", "first"} {
 		all(t, name, w.clients.tasksOf(60, func(int) (string, []string) { return "http://" + name + ".test/", nil }), 3)
 	}
@@ -94,6 +94,7 @@ func TestStickyAppsShareADomain(t *testing.T) {
 	w.clients.expect("http://s.test/", http.StatusOK, "/web")
 	w.clients.expect("http://s.test/api", http.StatusOK, "/api")
 	w.clients.expect("http://shared.test/", http.StatusOK, "/blue")
+	w.upToDate() // with the other app
 	for _, urls := range [][]string{{"http://s.test/", "http://s.test/api"}, {"http://shared.test/"}} {
 		client := w.clients.client(false)
 		client.Jar, _ = cookiejar.New(nil)

@@ -18,7 +18,8 @@ func TestNameIsLeftToAWildcard(t *testing.T) {
 		t.Run("certificates "+certificates, func(t *testing.T) {
 			w := newWorld(t)
 			w.relay.fleet.CertificatesOnDemand = certificates == onDemand
-			day := func(n int) time.Time { return time.Now().AddDate(0, 0, n) }
+			now := time.Now() // a day may end meanwhile
+			day := func(n int) time.Time { return now.AddDate(0, 0, n) }
 			w.certs.put("expired.pem", []string{"www.shop.test", "deep.api.shop.test"}, certstest.Options{Serial: 1, NotBefore: day(-90), NotAfter: day(-1)})
 			w.certs.put("else.pem", []string{"else.test"}, certstest.Options{Serial: 3})
 			w.marathon.deploy(app("/shop", "www.shop.test,api.shop.test,deep.api.shop.test,else.test", 1))
@@ -26,7 +27,7 @@ func TestNameIsLeftToAWildcard(t *testing.T) {
 			w.tls.presents("www.shop.test", 1)
 			w.admin.problem("expired.pem", "nothing else covers deep.api.shop.test, www.shop.test")
 
-			w.certs.put("wildcard.pem", []string{"*.shop.test"}, certstest.Options{Serial: 2})
+			w.certs.put("wildcard.pem", []string{"*.shop.test"}, certstest.Options{Serial: 2, NotAfter: day(90)})
 			w.tls.presents("www.shop.test", 2)
 			w.tls.presents("deep.api.shop.test", 1)
 			w.clients.expect("https://www.shop.test/", http.StatusOK, "/shop")
@@ -34,8 +35,8 @@ func TestNameIsLeftToAWildcard(t *testing.T) {
 			w.admin.problem("expired.pem", "nothing else covers deep.api.shop.test")
 			others := append(w.conns.openAll("api.shop.test"), w.conns.openAll("else.test")...)
 
-			// The dates of certificates are whole seconds.
-			ends := time.Now().Add(6 * time.Second).Truncate(time.Second)
+			// The dates of certificates are whole seconds. Until it ends, a busy machine has time to serve it.
+			ends := time.Now().Add(20 * time.Second).Truncate(time.Second)
 			w.certs.put("ends.pem", []string{"www.shop.test"}, certstest.Options{Serial: 4, NotAfter: ends})
 			w.tls.presents("www.shop.test", 4)
 			w.admin.settled()
@@ -44,7 +45,7 @@ func TestNameIsLeftToAWildcard(t *testing.T) {
 				t.Errorf("the wildcard is served %s before the exact name's certificate ends", ends.Sub(now))
 			}
 			w.clients.expect("https://www.shop.test/", http.StatusOK, "/shop")
-			begins := time.Now().Add(3 * time.Second).Truncate(time.Second)
+			begins := time.Now().Add(10 * time.Second).Truncate(time.Second)
 			w.certs.put("begins.pem", []string{"www.shop.test"}, certstest.Options{Serial: 5, NotBefore: begins})
 			w.tls.presents("www.shop.test", 2)
 			w.tls.presents("www.shop.test", 5)

@@ -69,7 +69,12 @@ func TestLoadIsReported(t *testing.T) {
 	if db, _ := loads.Cluster("external", "/db_0"); db.InProgress != 1 {
 		t.Errorf("an open TCP connection: %+v", db)
 	}
+	more := func() { // rates are of the last seconds
+		w.clients.do("http://shop.test/")
+		w.clients.do("http://shop.test/broken")
+	}
 	w.eventually("each instance has its load", func() error {
+		more()
 		loads.Watch("external", "/shop_0")
 		of := loads.Endpoints("external", "/shop_0")
 		for _, address := range []string{one, two} {
@@ -80,6 +85,7 @@ func TestLoadIsReported(t *testing.T) {
 		return nil
 	})
 	w.eventually("there are rates", func() error {
+		more()
 		if l, _ := loads.Envoy("external", "envoy"); l.Requests == 0 || l.Errors == 0 || l.InProgress != 1 {
 			return fmt.Errorf("%+v", l)
 		}

@@ -29,7 +29,7 @@ func TestCertificatesOfThePorts(t *testing.T) {
 	alertsName(t, port, envoys)
 	issue(20 * time.Hour)
 	w.relay.start()
-	w.admin.problem("xds-cert", "expires within 1 days: renew it")
+	w.admin.problem("xds-cert", "expires within 1 day: renew it")
 	if at, ok := w.admin.metric(port); !ok || untilUnix(at).Round(time.Hour) != 20*time.Hour {
 		t.Errorf("%s is %v, %v; want 20 hours", port, untilUnix(at), ok)
 	}

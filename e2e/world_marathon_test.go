@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,25 @@ import (
 
 	"relay/sources/marathon/marathontest"
 )
+
+// upToDate waits until Relay has read all apps as they are now, and all Envoys have what it published. It is for what
+// must be so from now on, where to wait until it is so would show nothing.
+func (w *world) upToDate() {
+	w.t.Helper()
+	// On a busy machine the hook may answer that the read goes on.
+	w.eventually("all is read", func() error {
+		switch status := w.admin.hook("hup"); status {
+		case http.StatusNoContent:
+			return nil
+		case http.StatusAccepted:
+			return errors.New("the read goes on")
+		default:
+			w.t.Fatalf("hook: status %d", status)
+			return nil
+		}
+	})
+	w.admin.settled()
+}
 
 // runningMarathon is Marathon with real tasks.
 type runningMarathon struct {

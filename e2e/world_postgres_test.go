@@ -138,11 +138,12 @@ func (p *postgres) psql(address string, args ...string) *exec.Cmd {
 	return p.command("psql", append([]string{"-X", "-A", "-t", "-q", "-h", host, "-p", port, "-U", "app", "-v", "ON_ERROR_STOP=1", "-d", "app"}, args...)...)
 }
 
-// bench runs pgbench against an address for a while, and returns what it said.
-func (p *postgres) bench(address string, lasts time.Duration, args ...string) (ended <-chan error, said *bytes.Buffer) {
+// bench runs pgbench against an address for a while, under a name that the server knows, and returns what it said.
+func (p *postgres) bench(name, address string, lasts time.Duration, args ...string) (ended <-chan error, said *bytes.Buffer) {
 	p.t.Helper()
 	host, port, _ := net.SplitHostPort(address)
 	cmd := p.command("pgbench", append([]string{"-h", host, "-p", port, "-U", "app", "-n", "-T", fmt.Sprint(int(lasts.Seconds()))}, append(args, "app")...)...)
+	cmd.Env = append(cmd.Env, "PGAPPNAME="+name)
 	said = new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {

@@ -102,7 +102,11 @@ func (s *state) shown(r *read, now time.Time) wake.State {
 		to.Phase, to.Text = wake.Waking, s.progress(r)
 		if s.attempts > 0 {
 			// Who waits asks again after each try.
-			to.Phase, to.Text = wake.Unavailable, fmt.Sprintf("It cannot be started now. That was tried %d times, and is tried again.", s.attempts)
+			tried := "once"
+			if s.attempts > 1 {
+				tried = fmt.Sprintf("%d times", s.attempts)
+			}
+			to.Phase, to.Text = wake.Unavailable, fmt.Sprintf("It cannot be started now. That was tried %s, and is tried again.", tried)
 		}
 	case Failed:
 		to.Phase, to.Text = wake.Failed, "It does not start."

@@ -22,6 +22,10 @@ const (
 	EnvoyDisconnected EnvoyState = "disconnected"
 )
 
+// ReportDue is how long after it connected, and after a report, an Envoy has reported its load again: it does so every 10 s,
+// or every 30 s if there are very many clusters.
+const ReportDue = 45 * time.Second
+
 // Envoy is an Envoy that is connected, or was within the last hour.
 type Envoy struct {
 	Fleet string `json:"fleet"`

@@ -106,7 +106,7 @@ type FleetStatus struct {
 	// Rejected is the first resource that each of the first few Envoys rejects.
 	Rejected []Rejected `json:"rejected,omitempty"`
 	// Reporting is how many Envoys report their load; NotReported are the first few that do
-	// not, or not any more. Both are absent where load is not taken in.
+	// not, or not any more, those first of which a report is due. Both are absent where load is not taken in.
 	Reporting   *int         `json:"reporting,omitempty"`
 	NotReported []EnvoySince `json:"notReported,omitempty"`
 	Load        *Load        `json:"load,omitempty"`
@@ -118,7 +118,12 @@ type FleetStatus struct {
 type EnvoySince struct {
 	ID    string    `json:"id"`
 	Since time.Time `json:"since,omitzero"`
+	// Connected is since when it is connected, where that says whether a report of it is due.
+	Connected time.Time `json:"connected,omitzero"`
 }
+
+// ReportDue reports whether a report of its load should have come since the Envoy connected.
+func (e EnvoySince) ReportDue(now time.Time) bool { return now.Sub(e.Connected) >= ReportDue }
 
 // Convergence is how long changes took until all Envoys had them, in seconds.
 type Convergence struct {

@@ -97,9 +97,13 @@ const tooMany = 0.05
 // lately is how old a failure may be to be told as something of now.
 const lately = 10 * time.Minute
 
+// noInstance are the codes of requests that found no instance.
+var noInstance = []string{failure.Offline, failure.Crashed, failure.Starting}
+
 // traffic says what became of the requests of apps: of the last minute by load, and of the last
-// hour by failures, of which last are the newest. All is how many there were.
-func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *int, now time.Time) {
+// hour by failures, of which last are the newest. All is how many there were. Failures before up for want of an instance
+// are past.
+func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *int, up, now time.Time) {
 	if load != nil && load.Errors > 0 && load.Errors >= tooMany*load.Requests {
 		part := share(load.Errors, load.Requests)
 		if slices.ContainsFunc(last, func(f api.Failure) bool { return isProblem(f) && now.Sub(f.Time) < time.Minute }) {
@@ -111,14 +115,21 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *i
 	}
 	for _, sum := range byCode(last) {
 		code, _ := failure.Of(sum.last.Code)
-		level := api.Warning
-		if !code.Problem() || now.Sub(sum.last.Time) > lately {
+		level, text, do := api.Warning, cause(code, sum.last), strings.TrimSuffix(code.Do, ".")
+		past := slices.Contains(noInstance, code.Name) && sum.last.Time.Before(up)
+		if past {
+			text, do = "there was no instance then, and there is one now", ""
+		}
+		if past || !code.Problem() || now.Sub(sum.last.Time) > lately {
 			level = api.OK
 		}
-		l.add(level, strings.TrimSuffix(code.Do, "."), "%s failed with %s%s, %s: %s",
-			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), cause(code, sum.last))
+		l.add(level, plain(do), "%s failed with %s%s, %s: %s",
+			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), plain(text))
 	}
 }
+
+// plain takes the marks off that documents have around code.
+func plain(text string) string { return strings.ReplaceAll(text, "`", "") }
 
 // named names the first apps, or says something else of them.
 func named(apps []string, other string) string {

@@ -46,8 +46,12 @@ func TestOfApp(t *testing.T) {
 		sources []api.Source
 		want    []string
 	}{
-		"well":        {with(func(*api.AppStory) {}), nil, []string{"ok|All is well: 1 instance in rotation"}},
-		"no group":    {with(func(s *api.AppStory) { s.Ports[0].Fleets = nil }), nil, []string{"warning|names no group|HAPROXY_GROUP"}},
+		"well":     {with(func(*api.AppStory) {}), nil, []string{"ok|All is well: 1 instance in rotation"}},
+		"no group": {with(func(s *api.AppStory) { s.Ports[0].Fleets = nil }), nil, []string{"warning|names no group|HAPROXY_GROUP"}},
+		"a router fails": {with(func(s *api.AppStory) {
+			s.Ports[0].Fleets = nil
+			s.Problems = []api.Problem{{Item: "traefik.http.routers.web.rule", Reason: "the router web is not routed: its rule is missing", Severity: problem.Failing}}
+		}), nil, []string{"critical|traefik.http.routers.web.rule: the router web is not routed: its rule is missing", "warning|none of its routers is routed|correct what is wrong with its labels of Traefik"}},
 		"other group": {with(func(s *api.AppStory) { s.Ports[0] = api.Port{OtherGroups: []string{"lab"}} }), nil, []string{"warning|its groups are lab"}},
 		"stopped":     {with(func(s *api.AppStory) { s.Stopped, s.Ports[0].Endpoints = true, nil }), nil, []string{"warning|scaled to 0"}},
 		"asleep": {with(func(s *api.AppStory) {
@@ -73,8 +77,20 @@ func TestOfApp(t *testing.T) {
 		"no answer": {with(func(s *api.AppStory) {
 			s.Load, s.LastFailures = &api.Load{Requests: 2, Errors: 2}, failed("unreachable")
 		}), nil, []string{"critical|All of the requests|the last failures say why", "warning|5 requests failed with unreachable|could not connect"}},
+		"was offline": {with(func(s *api.AppStory) {
+			s.LastFailures, s.LastChanges = failed("offline"), []api.Change{{Time: now.Add(time.Second)}, {Time: now.Add(-time.Hour)}}
+		}), nil, []string{"ok|All is well", "ok|5 requests failed with offline|there was no instance then, and there is one now"}},
+		"offline after the last change": {with(func(s *api.AppStory) {
+			s.LastFailures, s.LastChanges = failed("offline"), []api.Change{{Time: now.Add(-time.Second)}}
+		}), nil, []string{"warning|5 requests failed with offline|no instance that may get requests|Scale the app up"}},
+		"is offline": {with(func(s *api.AppStory) {
+			s.LastFailures, s.LastChanges, s.Ports[0].Endpoints = failed("offline"), []api.Change{{Time: now.Add(time.Second)}}, nil
+		}), nil, []string{"critical|There is no task", "warning|5 requests failed with offline"}},
+		"timed out before the last change": {with(func(s *api.AppStory) {
+			s.LastFailures, s.LastChanges = failed("timed-out"), []api.Change{{Time: now.Add(time.Second)}}
+		}), nil, []string{"warning|5 requests failed with timed-out"}},
 		"client": {with(func(s *api.AppStory) { s.LastFailures, s.Failures = failed("forbidden"), new(9) }), nil,
-			[]string{"ok|All is well", "ok|5 requests failed with forbidden (of the last 5; 9 failed in the last hour), the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|trusted-proxies"}},
+			[]string{"ok|All is well", "ok|5 requests failed with forbidden (of the last 5; 9 failed in the last hour), the last one at 2026-03-01 12:00 UTC from 192.0.2.7|networks|names what is not there|tell Relay of it (trusted-proxies)"}},
 		"rejected": {with(func(s *api.AppStory) {
 			s.Envoys = []api.Progress{{ID: "edge-1", Needs: 2, Waiting: []api.Waiting{{Type: "scopes", Name: "a.test", Error: "no"}}}}
 		}), nil, []string{"critical|Envoy edge-1 rejected scopes a.test: no|docs/rejections.md"}},

@@ -38,6 +38,8 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	case !routed && len(other) > 0:
 		l.add(api.Warning, "name a fleet in HAPROXY_GROUP, unless another load balancer serves it",
 			"No fleet of this Relay serves it: its groups are %s", strings.Join(other[:min(len(other), 5)], ", "))
+	case !routed && slices.ContainsFunc(s.Problems, failsByTraefik):
+		l.add(api.Warning, "correct what is wrong with its labels of Traefik (docs/traefik.md)", "No fleet of this Relay serves it: none of its routers is routed")
 	case !routed:
 		l.add(api.Warning, "name a fleet in HAPROXY_GROUP (in a YAML file: groups); labels of Traefik count if Relay runs with --labels marathon-lb,traefik", "No fleet of this Relay serves it: it names no group")
 	default:
@@ -45,13 +47,19 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	}
 	l.envoys(s.Envoys, s.LastChanges, now)
 	l.problems(s.Problems)
-	l.traffic(t.apps, s.Load, s.LastFailures, s.Failures, now)
+	l.traffic(t.apps, s.Load, s.LastFailures, s.Failures, t.up(s.LastChanges), now)
 	l.firstIf(routed && !t.bad(), sources)
 	l.certificateSources(sources, false)
 	if routed && t.in == 0 && t.sleeps() {
 		return l.sorted(t.asleep())
 	}
 	return l.sorted("All is well: " + plural(t.in, "instance") + " in rotation")
+}
+
+// failsByTraefik reports whether a label of Traefik, which is read, is not understood.
+func failsByTraefik(p api.Problem) bool {
+	const prefix = "traefik."
+	return p.Severity == problem.Failing && len(p.Item) > len(prefix) && strings.EqualFold(p.Item[:len(prefix)], prefix)
 }
 
 // maxProblems bounds what is said of problems: their list has all.
@@ -101,7 +109,7 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, 
 	if served {
 		failures = l.refused(e, failures, now)
 	}
-	l.traffic(t.apps, s.Load, failures, s.Failures, now)
+	l.traffic(t.apps, s.Load, failures, s.Failures, t.up(s.LastChanges), now)
 	l.settings(e)
 	l.firstIf(served && !t.bad(), sources)
 	if t.in == 0 && t.sleeps() {

@@ -54,6 +54,15 @@ func (t *tasks) take(address, unreachable string) {
 // bad reports whether requests find no task, or one that takes no connections.
 func (t *tasks) bad() bool { return t.in == 0 && !t.sleeps() || t.unreachable > 0 }
 
+// up is when the last change was made, if there are tasks that take connections since; zero if there are none, or that is not
+// known.
+func (t *tasks) up(changes []api.Change) time.Time {
+	if t.in == t.unreachable || len(changes) == 0 {
+		return time.Time{}
+	}
+	return changes[0].Time
+}
+
 // sleeps reports whether requests wait for the app until it has started.
 func (t *tasks) sleeps() bool {
 	return t.scaling.Sleeps()

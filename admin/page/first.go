@@ -131,11 +131,8 @@ func firstGroups(groups []api.Group) some[api.Group] {
 
 // loadHint says what to do where no Envoy reports its traffic.
 func loadHint(s *api.Status) string {
-	known, envoys := s.Load != nil, 0
-	for _, f := range s.Fleets {
-		envoys += f.Envoys
-	}
-	if known || envoys == 0 {
+	late := slices.ContainsFunc(s.Fleets, func(f api.FleetStatus) bool { return len(f.NotReported) > 0 && f.NotReported[0].ReportDue(s.Time) })
+	if s.Load != nil || !late {
 		return ""
 	}
 	return "No Envoy reports its load, so no traffic is shown: start Envoys with a bootstrap of this version (relay bootstrap)."

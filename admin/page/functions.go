@@ -15,7 +15,7 @@ import (
 var functions = template.FuncMap{
 	// Words and numbers.
 	"time": moment, "known": func(t time.Time) bool { return !t.IsZero() }, "days": days,
-	"count": countOf, "plural": plural, "rate": rate, "rateOf": rateOf, "seconds": secondsOf, "deref": deref,
+	"count": countOf, "plural": plural, "noun": nounOf, "rate": rate, "rateOf": rateOf, "seconds": secondsOf, "deref": deref,
 	"clip": clip, "join": strings.Join,
 	// How things look.
 	"state": certificateClass, "level": severityClass, "findingClass": findingClass, "domainClass": domainClass, "envoyClass": envoyClass, "healthClass": healthClass, "phaseClass": phaseClass, "rebalanceClass": rebalanceClass, "errorClass": errorClass,

@@ -96,6 +96,26 @@ func TestFirstLeadsOn(t *testing.T) {
 	}
 }
 
+// One of each is told of as one.
+func TestFirstCountsOne(t *testing.T) {
+	t.Parallel()
+	data := wellData()
+	data.status.Counts = api.Counts{Apps: 1, Domains: 1, Endpoints: 1, Certificates: 1, Envoys: 1, Problems: 1, Failing: 1}
+	mux, w := http.NewServeMux(), httptest.NewRecorder()
+	New(data, "", nil).Register(mux)
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	for _, noun := range []string{"app", "domain", "instance", "certificate", "Envoy"} {
+		if want := "<b>1</b> " + noun + "<"; !strings.Contains(strings.ReplaceAll(w.Body.String(), " <span", "<"), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	for _, want := range []string{`<b class="bad">1</b> problem<`, "1 costs requests now"} {
+		if !strings.Contains(w.Body.String(), want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+}
+
 // A wrong question is answered with what is wrong, and costs no line in the log.
 func TestWrongQuestion(t *testing.T) {
 	t.Parallel()

@@ -152,16 +152,18 @@ func count(n int) string {
 
 // plural writes a number and its noun.
 func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
+	return count(n) + " " + nounOf(n, noun)
+}
+
+// nounOf is a noun as it follows a number.
+func nounOf(n int, noun string) string {
 	switch {
+	case n == 1:
+		return noun
 	case strings.HasSuffix(noun, "s"), strings.HasSuffix(noun, "x"):
-		noun += "es"
-	default:
-		noun += "s"
+		return noun + "es"
 	}
-	return count(n) + " " + noun
+	return noun + "s"
 }
 
 // rateOf is the percentage of errors of a load, in words; empty for none.

@@ -114,7 +114,7 @@ func outcome(report *compare.Report) error {
 	different, _, _ := report.Counts()
 	switch {
 	case different > 0:
-		return exitStatus{fmt.Errorf("%d things are different", different), statusDifferent}
+		return exitStatus{errors.New(count(different, "thing is different", "things are different")), statusDifferent}
 	case report.Interrupted:
 		return notCompared(errors.New("interrupted before all was compared"))
 	}

@@ -275,6 +275,7 @@ func TestCheck(t *testing.T) {
 	good := write("good.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n    endpoints: [{address: 127.0.0.1:1}]\n")
 	bad := write("bad.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a_b.test]\n    nonsense: 1\n")
 	clash := write("clash.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test]\n- id: /b\n  ports:\n  - domains: [a.test]\n")
+	closed := write("closed.yaml", "apps:\n- id: /shop/web\n  ports:\n  - domains: [a.test]\n    authApp: /shop/sso\n    endpoints: [{address: 127.0.0.1:1}]\n- id: /b\n  ports:\n  - domains: [b.test]\n    endpoints: [{address: 127.0.0.1:1}]\n")
 	several := write("several.yaml", "apps:\n- id: /a\n  ports:\n  - domains: [a.test, 'b c.test']\n    timeout: soon\n    endpoints: [{address: '127.0.0.1:1'}]\n")
 	pem := write("a.pem", string(certstest.TestCA(t).TestIssue(t, []string{"a.test"}, certstest.Options{}).Bundle()))
 	ca := write("ca.pem", string(certstest.TestCA(t).RootPEM()))
@@ -302,6 +303,8 @@ func TestCheck(t *testing.T) {
 		{"bad file", []string{"--source-file", bad}, 1, "bad.yaml:5"},
 		{"each mistake of a file counts", []string{"--source-file", several}, 1, "to look at: 2"},
 		{"clash", []string{"--source-file", clash}, 1, "app /b"},
+		{"a domain is closed", []string{"--source-file", closed}, 1, "closed a.test: fleet external: app /shop/web: port 0, RELAY_0_AUTH_APP: /shop/sso cannot be used: there is no such app; every request is answered 403\n" +
+			"apps: 2, certificates: 0, to look at: 1\n1 domain is closed (403)\n"},
 		{"Marathon", []string{"--marathon", m.URL()}, 0, "ok     marathon"},
 		{"Marathon away", []string{"--marathon", "http://127.0.0.1:1"}, 1, "connection refused"},
 		{"Vault away", []string{"--source-file", good, "--vault-addr", "http://127.0.0.1:1", "--vault-token", "s.secret"}, 1, "wrong  vault http://127.0.0.1:1"},

@@ -79,9 +79,12 @@ func (p printer) envoy(e api.EnvoyStory) {
 	if !e.CertificateExpires.IsZero() {
 		p.pair("certificate", "expires "+clock(e.CertificateExpires))
 	}
-	if e.Reported.IsZero() {
+	switch {
+	case e.Reported.IsZero() && now().Sub(e.Connected) < api.ReportDue:
+		p.pair("requests", "it has not reported them yet: it connected just now")
+	case e.Reported.IsZero():
 		p.pair("requests", "it has not reported them: its bootstrap may be older than this Relay (relay bootstrap)")
-	} else {
+	default:
 		p.pair("requests", loadText(e.Load, nil)+"; reported "+ago(e.Reported)+" ago")
 	}
 	var rows [][]terminal.Cell

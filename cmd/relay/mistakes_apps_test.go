@@ -109,7 +109,7 @@ func (a appMistake) definition() marathontest.App {
 	return app
 }
 
-const appMistakesSummary = "1 domain has no task, 6 domains are left out, 3 apps are in no fleet, 1 domain is of an app that is scaled to 0"
+const appMistakesSummary = "1 domain has no task, 1 domain is closed (403), 6 domains are left out, 3 apps are in no fleet, 1 domain is of an app that is scaled to 0"
 
 // Each mistake in an app is told where people look: by relay check, and of a Relay that runs in
 // its log, by relay explain, on the status page and in its JSON.

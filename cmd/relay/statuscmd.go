@@ -81,7 +81,7 @@ func (p printer) status(s api.Status, failures []api.Failure, address string) {
 	}
 	p.line("Relay %s at %s, %s UTC", s.Version, address, clock(s.Time))
 	p.line("")
-	p.fleets(s.Fleets)
+	p.fleets(s.Fleets, s.Time)
 	p.line("")
 	p.sources(s.Sources)
 	p.line("")
@@ -92,7 +92,7 @@ func (p printer) status(s api.Status, failures []api.Failure, address string) {
 	p.next(s, failures)
 }
 
-func (p printer) fleets(fleets []api.FleetStatus) {
+func (p printer) fleets(fleets []api.FleetStatus, at time.Time) {
 	right := func(title string) terminal.Column { return terminal.Column{Title: title, Right: true} }
 	number := func(n int, bad terminal.Style) terminal.Cell {
 		if n == 0 {
@@ -114,11 +114,13 @@ func (p printer) fleets(fleets []api.FleetStatus) {
 	p.table(rows, terminal.Column{Title: "FLEET"}, right("ENVOYS"), right("CURRENT"), right("BEHIND"), right("REJECT"), right("LEFT 1H"),
 		right("REQ/S"), right("ERR/S"), right("FAILED/S"), terminal.Column{Title: "REVISION", Right: true, Optional: true})
 	for _, f := range fleets {
-		if f.Reporting != nil && *f.Reporting < f.Envoys {
-			text := fmt.Sprintf("%d of %d Envoys of fleet %s do not report requests", f.Envoys-*f.Reporting, f.Envoys, f.Name)
-			if len(f.NotReported) > 0 {
-				text += ", such as " + f.NotReported[0].ID
+		if f.Reporting != nil && len(f.NotReported) > 0 && f.NotReported[0].ReportDue(at) {
+			n := f.Envoys - *f.Reporting
+			verb := "do"
+			if n == 1 {
+				verb = "does"
 			}
+			text := fmt.Sprintf("%d of %s of fleet %s %s not report requests, such as %s", n, count(f.Envoys, "Envoy", "Envoys"), f.Name, verb, f.NotReported[0].ID)
 			p.screen.Paragraph("  ", text+": relay bootstrap makes a bootstrap that does")
 		}
 	}

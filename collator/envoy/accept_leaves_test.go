@@ -35,14 +35,14 @@ func TestClientsLeaveWhileTheyWait(t *testing.T) {
 			} else {
 				select {
 				case <-w.left:
-				case <-time.After(20 * time.Second):
+				case <-time.After(patience):
 					t.Error("a client that resets its connection keeps its place")
 				}
 			}
 
 			conn = dial(t, port).(*net.TCPConn)
 			w = e.tcp.next(t)
-			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			_ = conn.SetDeadline(time.Now().Add(patience))
 			_, _ = io.WriteString(conn, "early\n")
 			_ = conn.CloseWrite()
 			w.answer <- ratelimitv3.RateLimitResponse_OK

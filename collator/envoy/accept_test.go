@@ -51,7 +51,7 @@ func waitsForTurns(t *testing.T, o envoytest.Options) {
 	e.tcp.next(t).answer <- ratelimitv3.RateLimitResponse_OVER_LIMIT
 	var got []string
 	for _, conn := range []io.ReadWriteCloser{first, second} {
-		_ = conn.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Now().Add(patience))
 		text, err := io.ReadAll(io.LimitReader(conn, 6))
 		if err != nil && !errors.Is(err, io.EOF) {
 			t.Error(err)

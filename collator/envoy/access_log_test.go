@@ -96,7 +96,7 @@ type permanentError struct{ error }
 
 func awaitLogged(t *testing.T, lines func() []map[string]string) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		err := wellLogged(lines())
 		if _, bad := errors.AsType[permanentError](err); bad || err != nil && time.Now().After(deadline) {
 			t.Fatal(err)
@@ -221,7 +221,7 @@ func TestAccessLogCollector(t *testing.T) {
 					return l["relay.odd"] == "true" && l["url.path"] == "" && l["http.response.status_code"] != ""
 				})
 			}
-			for deadline := time.Now().Add(10 * time.Second); !odd(); time.Sleep(5 * time.Millisecond) {
+			for deadline := time.Now().Add(patience); !odd(); time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					t.Fatalf("no odd line: %v", c.all())
 				}
@@ -290,7 +290,7 @@ func TestAccessLogFileUnusable(t *testing.T) {
 		})
 		e.c.SyncCertificates("vault", nil, nil)
 		e.c.SyncApps([]*sources.App{e.app("/shop", "shop.test")})
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 			text := "nothing is rejected"
 			for _, s := range e.server.Streams() {
 				for _, kind := range s.Types {

@@ -76,10 +76,10 @@ func (e *realEnvoy) refused(shown []tls.Certificate) bool {
 	e.t.Helper()
 	config := e.ca.ClientTLS()
 	config.ServerName, config.Certificates = "app.test", shown
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", e.fleet.HTTPS.String(), config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", e.fleet.HTTPS.String(), config)
 	if err == nil {
 		defer func() { _ = conn.Close() }()
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, err = conn.Read(make([]byte, 1))
 	}
 	return err != nil && strings.Contains(err.Error(), "remote error: tls")

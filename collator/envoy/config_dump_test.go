@@ -168,7 +168,7 @@ func TestConfigDumpIsLikeEnvoys(t *testing.T) {
 	e := startEnvoy(t)
 	e.c.SyncCertificates("vault", []*certs.Certificate{e.certificate("a.test", "a.test")}, nil)
 	e.c.SyncApps([]*sources.App{webApp("/a", "a.test"), set(t, webApp("/b", "b.test"), "AUTH=r:u:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=")})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		theirs, err := e.envoy.Get(t.Context(), "/config_dump?include_eds")
 		if err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func (e *realEnvoy) greets() (address string) {
 
 // greeted connects and reads the first line.
 func greeted(address string) error {
-	conn, err := net.DialTimeout("tcp", address, 5*time.Second)
+	conn, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func greeted(address string) error {
 
 func greets(conn net.Conn) error {
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	_, err := bufio.NewReader(conn).ReadString('\n')
 	return err
 }
@@ -87,7 +87,7 @@ func TestDeadTaskCostsNoConnection(t *testing.T) {
 			var first net.Conn
 			e.until(t, id+" listens", func() (listens bool) {
 				var err error
-				first, err = net.DialTimeout("tcp", address, time.Second)
+				first, err = net.DialTimeout("tcp", address, patience)
 				return err == nil
 			})
 			if err := greets(first); err != nil {

@@ -209,7 +209,7 @@ func (e *realEnvoy) secured(port uint16, c client) (*deviceConn, error) {
 		return nil, err
 	}
 	e.t.Cleanup(func() { _ = raw.Close() })
-	_ = raw.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = raw.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(raw, c.before); err != nil {
 		return nil, err
 	}
@@ -235,7 +235,7 @@ func itoa(port uint16) string { return strconv.Itoa(int(port)) }
 
 // alive reports whether the server still answers.
 func (c *deviceConn) alive() error {
-	_ = c.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(c, "ping\n"); err != nil {
 		return err
 	}
@@ -251,7 +251,7 @@ func (e *realEnvoy) letsIn(t *testing.T, port uint16, c client) *deviceConn {
 	t.Helper()
 	var conn *deviceConn
 	var err error
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if conn, err = e.connect(port, c); err == nil {
 			return conn
 		}
@@ -264,7 +264,7 @@ func (e *realEnvoy) letsIn(t *testing.T, port uint16, c client) *deviceConn {
 // keepsOut waits until a client is let in no more.
 func (e *realEnvoy) keepsOut(t *testing.T, port uint16, c client) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		conn, err := e.connect(port, c)
 		if err != nil {
 			return

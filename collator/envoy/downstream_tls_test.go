@@ -5,7 +5,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"relay/certs"
 	"relay/certs/certstest"
@@ -18,7 +17,7 @@ func (e *realEnvoy) handshake(change func(*tls.Config)) (tls.ConnectionState, er
 	config := e.ca.ClientTLS()
 	config.ServerName = "app.test"
 	change(config)
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", e.fleet.HTTPS.String(), config)
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", e.fleet.HTTPS.String(), config)
 	if err != nil {
 		return tls.ConnectionState{}, err
 	}

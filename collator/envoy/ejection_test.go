@@ -44,6 +44,10 @@ func silent(t *testing.T) (address string) {
 	}
 }
 
+// ejectedForLong has Envoy not take back what it has ejected before a test has looked.
+var ejectedForLong = []string{"--config-yaml",
+	`layered_runtime: {layers: [{name: test, static_layer: {outlier_detection.base_ejection_time_ms: 3600000, outlier_detection.max_ejection_time_ms: 3600000}}]}`}
+
 func refusing(t *testing.T) (address string) {
 	return fmt.Sprintf("127.0.0.1:%d", envoytest.FreePort(t))
 }
@@ -71,7 +75,7 @@ func TestEjection(t *testing.T) {
 	t.Parallel()
 	envoytest.ForEachVersion(t, func(t *testing.T, version string) {
 		t.Parallel()
-		e := startEnvoyWith(t, envoytest.Options{Version: version})
+		e := startEnvoyWith(t, envoytest.Options{Version: version, Args: ejectedForLong})
 		hasty := func(p *sources.Port) {
 			timeout := 300 * time.Millisecond
 			p.Upstream = &sources.Upstream{ConnectTimeout: timeout}
@@ -167,7 +171,7 @@ func (g *gone) start(name string) {
 // removed. So is one that is draining.
 func TestEjectedInstance(t *testing.T) {
 	t.Parallel()
-	e := startEnvoy(t)
+	e := startEnvoyWith(t, envoytest.Options{Args: ejectedForLong})
 	g := &gone{t: t, address: refusing(t)}
 	g.start("/gone")
 	app := func(addresses ...string) *sources.App {

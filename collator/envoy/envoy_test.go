@@ -194,7 +194,7 @@ func (e *realEnvoy) testWebSocket(t *testing.T) {
 
 func (e *realEnvoy) dial(t *testing.T, r request) *websocket.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	transport := e.transport(r)
 	transport.DisableKeepAlives = false
@@ -215,7 +215,7 @@ func (e *realEnvoy) dial(t *testing.T, r request) *websocket.Conn {
 
 func ping(t *testing.T, host string, ws *websocket.Conn) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := ws.Write(ctx, websocket.MessageText, []byte("ping")); err != nil {
 		t.Fatalf("WebSocket to %s: %v", host, err)

@@ -20,18 +20,27 @@ import (
 // back, it is told of failures again.
 func TestRelayThatHangs(t *testing.T) {
 	t.Parallel()
-	e := startEnvoy(t)
-	e.c.SyncCertificates("vault", nil, nil)
-	e.c.SyncApps([]*sources.App{e.app("/well", "well.test"), changed(webApp("/offline", "offline.test"), func(p *sources.Port) { p.Endpoints = nil })})
-	e.eventually(t, request{host: "well.test", path: "/"}, fromApp("/well"))
+	e, other := startEnvoy(t), startEnvoy(t)
+	for _, e := range []*realEnvoy{e, other} {
+		e.c.SyncCertificates("vault", nil, nil)
+		e.c.SyncApps([]*sources.App{e.app("/well", "well.test"), changed(webApp("/offline", "offline.test"), func(p *sources.Port) { p.Endpoints = nil })})
+		e.eventually(t, request{host: "well.test", path: "/"}, fromApp("/well"))
+	}
 	const n = 4000
-	well, before := e.failQuickly(t, n), e.memory(t)
-	quick := func(what string, hanging took) {
+	e.failQuickly(t, n)
+	before := e.memory(t)
+	// How long it takes depends on what else the machine does. So an Envoy with a Relay that is well is asked at the same time.
+	quick := func(what string) {
 		t.Helper()
+		var hanging, well took
+		var both sync.WaitGroup
+		both.Go(func() { hanging = e.failQuickly(t, n) })
+		both.Go(func() { well = other.failQuickly(t, n) })
+		both.Wait()
 		if hanging.median > 3*well.median+2*time.Millisecond {
 			t.Errorf("%s: requests take %s in the middle, and %s while all is well", what, hanging.median, well.median)
 		}
-		if hanging.longest > 5*time.Second {
+		if hanging.longest > 20*time.Second { // Envoy takes 40 s to notice
 			t.Errorf("%s: a request took %s", what, hanging.longest)
 		}
 	}
@@ -41,7 +50,7 @@ func TestRelayThatHangs(t *testing.T) {
 		if sent > 400_000 {
 			t.Fatal("Envoy drops nothing of what it cannot send")
 		}
-		quick("Relay hangs", e.failQuickly(t, n))
+		quick("Relay hangs")
 	}
 	// Each of Envoy's workers keeps what fits into the window of its stream, and memory that is
 	// free again is not always given back.
@@ -51,7 +60,7 @@ func TestRelayThatHangs(t *testing.T) {
 	}
 	resume()
 	comeBack := e.link.leave()
-	quick("Relay is away", e.failQuickly(t, n))
+	quick("Relay is away")
 	told := e.counted(t, "offline")
 	comeBack()
 	e.until(t, "Relay is told again", func() bool {
@@ -121,7 +130,8 @@ func (e *realEnvoy) failQuickly(t *testing.T, n int) took {
 	wg.Wait()
 	slices.Sort(all)
 	if len(all) == 0 {
-		t.Fatal("no request was answered")
+		t.Error("no request was answered")
+		return took{}
 	}
 	return took{all[len(all)/2], all[len(all)-1]}
 }

@@ -62,7 +62,7 @@ func say(address, bytes string) (said, error) {
 		return said{}, err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, bytes); err != nil {
 		return said{}, err
 	}
@@ -361,7 +361,7 @@ func TestTCPFailures(t *testing.T) {
 			return false
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		_, err = bufio.NewReader(conn).ReadString('\n')
 		held = conn
 		return err == nil

@@ -23,7 +23,11 @@ var (
 	endpoints              = collatortest.Endpoints
 )
 
-// contextOf ends with the test, or by cancel.
+// patience is how long is waited for what must happen. It takes milliseconds, but a machine that has much to do may have
+// nothing of a test run for seconds.
+const patience = time.Minute
+
+// contextOf ends with the test, or by cancel. A test of many steps waits for each of them.
 func contextOf(t testing.TB) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.Context(), time.Minute)
+	return context.WithTimeout(t.Context(), 4*patience)
 }

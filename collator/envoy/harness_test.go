@@ -231,7 +231,7 @@ func (e *realEnvoy) listenersTaken(t *testing.T) int64 {
 // until waits for something that must happen.
 func (e *realEnvoy) until(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !happened(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !happened(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("never: %s", what)
 		}
@@ -316,7 +316,7 @@ func (e *realEnvoy) send(ctx context.Context, r request) (answer, error) {
 // eventually sends the request until the answer is right.
 func (e *realEnvoy) eventually(t testing.TB, r request, right func(answer) bool) answer {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for {
 		a, err := e.send(ctx, r)

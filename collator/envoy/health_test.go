@@ -52,12 +52,12 @@ func TestHealth(t *testing.T) {
 
 // health asks by HTTP/1.0, as HAProxy does, and returns the status; 0 if there is no answer.
 func (e *realEnvoy) health(asked string) int {
-	conn, err := net.DialTimeout("tcp", e.fleet.Health.String(), time.Second)
+	conn, err := net.DialTimeout("tcp", e.fleet.Health.String(), patience)
 	if err != nil {
 		return 0
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, asked+" HTTP/1.0\r\n\r\n"); err != nil {
 		return 0
 	}
@@ -72,12 +72,12 @@ func (e *realEnvoy) health(asked string) int {
 // closes reports whether Envoy asks the client to end its connection after a request.
 func (e *realEnvoy) closes(t *testing.T) bool {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", e.fleet.HTTP.String(), time.Second)
+	conn, err := net.DialTimeout("tcp", e.fleet.HTTP.String(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: open.test\r\n\r\n"); err != nil {
 		t.Fatal(err)
 	}

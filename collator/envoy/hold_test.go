@@ -42,12 +42,13 @@ func (e *realEnvoy) put(t *testing.T, app *sources.App) {
 // take has Envoy serve an app, with a filter for new connections.
 func (e *realEnvoy) take(t *testing.T, app *sources.App, filter func(cluster string) string) {
 	t.Helper()
-	before := e.store.Revision()
-	e.c.SyncApps([]*sources.App{app})
-	e.until(t, "the change is published", func() bool { return e.store.Revision() > before })
-	cluster := routing.ClusterName(app.ID, 0)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	e.c.SyncApps([]*sources.App{app})
+	if err := e.c.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	cluster := routing.ClusterName(app.ID, 0)
 	err := e.server.WaitAllAcknowledged(ctx, "external", []xds.Key{
 		{Type: xds.Endpoint, Name: cluster}, {Type: xds.Cluster, Name: cluster}, {Type: xds.ExtensionConfig, Name: filter(cluster)},
 	})
@@ -229,7 +230,7 @@ func TestHeldClientsLeave(t *testing.T) {
 	_ = conn.Close()
 	select {
 	case <-w.left:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		t.Error("a client that resets its connection keeps its place")
 	}
 }

@@ -110,6 +110,7 @@ func TestAppsServeTogether(t *testing.T) {
 		if got := count(); got["app /shop/a"]+got["app /shop/b"] != 400 {
 			t.Errorf("while the last instance of one ends: %v", got)
 		}
+		e.acknowledged(t)
 		e.c.UpdateApps([]*sources.App{changed(one, func(p *sources.Port) { p.Endpoints = nil })}, nil)
 		if got := count(); got["app /shop/b"] != 400 {
 			t.Errorf("without an instance of one: %v", got)

@@ -170,7 +170,7 @@ func (c *rawClient) ask(method, target, host, header string) string {
 		}
 		c.conn, c.r = conn, bufio.NewReader(conn)
 	}
-	if err := c.conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		c.t.Fatal(err)
 	}
 	_, err := fmt.Fprintf(c.conn, "%s %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", method, target, host, header)

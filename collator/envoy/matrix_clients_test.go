@@ -96,7 +96,7 @@ func (w way) bodyOf(a asking) io.Reader {
 // byTransport sends by Go's client.
 func byTransport(scheme string, version int) func(*matrix, *testing.T, way, asking) (*http.Response, error) {
 	return func(m *matrix, t *testing.T, w way, a asking) (*http.Response, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		t.Cleanup(cancel)
 		method := "GET"
 		if w.body {
@@ -145,7 +145,7 @@ func byHTTP10(m *matrix, _ *testing.T, _ way, a asking) (*http.Response, error) 
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	method := "GET"
 	if a.method != "" {
 		method = a.method
@@ -172,7 +172,7 @@ func byConnect(m *matrix, t *testing.T, _ way, a asking) (*http.Response, error)
 		return nil, err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
 		return nil, err
 	}

@@ -196,7 +196,7 @@ func copied(m *matrix, w way, a reply, _ *sight) string {
 	if w.chunked && !w.grpc {
 		return ""
 	}
-	for deadline := time.Now().Add(40 * time.Second); m.sightOf(a.id, "/matrix/copy") == nil; time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); m.sightOf(a.id, "/matrix/copy") == nil; time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			return "no copy was sent"
 		}

@@ -93,7 +93,9 @@ func outlineOfListener(l *listenerv3.Listener, mine func(string) bool) (lines []
 			who = strings.Join(names, ", ")
 		}
 		if n := len(chain.GetFilterChainMatch().GetSourcePrefixRanges()); n > 0 {
-			who += fmt.Sprintf(" of %d networks", n)
+			if who += fmt.Sprintf(" of %d network", n); n > 1 {
+				who += "s"
+			}
 		}
 		lines = append(lines, arrows(who, strings.Join(filters, ", ")))
 	}

@@ -5,7 +5,6 @@ import (
 	"net"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
@@ -42,7 +41,7 @@ func TestProbesByGRPC(t *testing.T) {
 		e.eventually(t, request{host: "well.test", path: "/"}, fromApp("/well"))
 		p := e.probed(t)
 		ask := func(domain string, secure bool, ask probe.Ask) probe.Result {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			target := probe.Target{Kind: probe.GRPC, Envoy: "e", Address: e.fleet.HTTP.String(), Domain: domain, ServerName: domain, TLS: secure, Ask: ask}
 			if secure {

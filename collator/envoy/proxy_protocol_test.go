@@ -156,7 +156,7 @@ func (e *realEnvoy) testProxyServices(t *testing.T, service netip.AddrPort) {
 		{service, clientAddress, "", "who am I to you?", ""},
 	} {
 		e.until(t, fmt.Sprintf("%s answers %q to %s with %q", tt.address, tt.answer, tt.from, tt.first), func() bool {
-			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}, Timeout: time.Second}
+			dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(tt.from)}, Timeout: patience}
 			conn, err := dialer.DialContext(t.Context(), "tcp", tt.address.String())
 			if err != nil {
 				return false

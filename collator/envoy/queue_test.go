@@ -157,7 +157,7 @@ func TestQueueWithoutRelay(t *testing.T) {
 func TestQueueWebSocketAndUpload(t *testing.T) {
 	t.Parallel()
 	w := startQueue(t, sources.Queue{Concurrency: 1, Length: 1}, 10*time.Millisecond, 1, 1, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := contextOf(t)
 	defer cancel()
 	ws, _, err := websocket.Dial(ctx, "ws://"+w.envoys[0]+"/", nil)
 	if err != nil {

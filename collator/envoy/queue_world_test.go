@@ -141,7 +141,7 @@ func (w *queueWorld) startRelay() {
 		w.t.Fatal(err)
 	}
 	l := newLink(listener)
-	r := &queueRelay{address: l.Addr().String(), server: grpc.NewServer(), link: l}
+	r := &queueRelay{address: l.Addr().String(), server: grpc.NewServer(grpc.WaitForHandlers(true)), link: l}
 	r.service = queue.New(w.apps, w.apps, queue.DefaultLimits(), prometheus.NewRegistry())
 	r.service.Register(r.server, func(_ context.Context, first func() (*corev3.Node, error)) (func(), error) {
 		node, err := first()
@@ -212,7 +212,7 @@ func (w *queueWorld) startEnvoy(node string) {
 		w.t.Fatal(err)
 	}
 	process := envoytest.Start(w.t, envoytest.Options{Bootstrap: bootstrap.Bytes()})
-	ctx, cancel := context.WithTimeout(w.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	if err := process.WaitReady(ctx); err != nil {
 		w.t.Fatal(err)
@@ -282,7 +282,7 @@ func (w *queueWorld) inProgress() (n int64) {
 
 func (w *queueWorld) eventually(what string, happened func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !happened(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !happened(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			w.t.Fatalf("never: %s", what)
 		}

@@ -87,7 +87,7 @@ func (x exchange) run(t *testing.T, address string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	// A server may answer, and close, before it has read all.
 	_, _ = io.WriteString(conn, x.request)
 	got, status := x.answer(t, conn)

@@ -66,7 +66,7 @@ func (d *devices) connect(t *testing.T, n int) []net.Conn {
 
 // pinged is nil if an instance answers.
 func pinged(conn net.Conn) error {
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, "ping"); err != nil {
 		return err
 	}
@@ -194,7 +194,7 @@ func TestConnectionsAreShed(t *testing.T) {
 			}
 			conns = pingAll(t, conns)
 			gone := 600 - len(conns)
-			if gone < 20 || gone > 62 { // of about 200, 40 are meant, give or take 3.5 standard deviations
+			if gone < 12 || gone > 68 { // of about 200, 40 are meant, give or take 5 standard deviations: less than one in a million tests fails
 				t.Errorf("%d of %d connections ended, of 20 %%", gone, had)
 			}
 			for _, other := range all[1:] {
@@ -269,24 +269,39 @@ func TestMaxConnectionAge(t *testing.T) {
 		e.opens(t, d.port)
 		e.opens(t, other.port)
 		kept := other.connect(t, 1)
-		conns := d.connect(t, 50)
-		began, ages := time.Now(), make([]time.Duration, len(conns))
-		var wg sync.WaitGroup
-		for i, conn := range conns {
-			wg.Go(func() {
-				_, _ = conn.Read(make([]byte, 1))
-				ages[i] = time.Since(began)
-			})
-		}
-		wg.Wait()
-		shortest, longest := slices.Min(ages), slices.Max(ages)
-		if shortest < 2500*time.Millisecond || longest > 6*time.Second || longest-shortest < 100*time.Millisecond {
-			t.Errorf("connections lasted from %s to %s", shortest, longest)
+		// A machine that stands still as they end sees all of them end at the moment at which it goes on. It does not
+		// do so each time.
+		for tries := 1; ; tries++ {
+			shortest, longest := d.ages(t, 50)
+			if shortest >= 2500*time.Millisecond && longest <= 6*time.Second && longest-shortest >= 100*time.Millisecond {
+				break
+			}
+			if tries == 5 {
+				t.Errorf("connections lasted from %s to %s", shortest, longest)
+				break
+			}
 		}
 		if len(pingAll(t, kept)) != 1 {
 			t.Error("a connection of another service ended")
 		}
 	})
+}
+
+// ages opens so many connections, and returns how long they lasted, each from the moment at which it was opened.
+func (d *devices) ages(t *testing.T, n int) (shortest, longest time.Duration) {
+	t.Helper()
+	ages := make([]time.Duration, n)
+	var wg sync.WaitGroup
+	for i := range ages {
+		began := time.Now()
+		conn := d.connect(t, 1)[0]
+		wg.Go(func() {
+			_, _ = conn.Read(make([]byte, 1))
+			ages[i] = time.Since(began)
+		})
+	}
+	wg.Wait()
+	return slices.Min(ages), slices.Max(ages)
 }
 
 // Connections that come all at once are spread evenly, too.

@@ -74,14 +74,14 @@ func (c aClient) shown(t *testing.T, e *realEnvoy, sni string) string {
 func (c aClient) dial(e *realEnvoy, sni string) (*tls.Conn, error) {
 	config := c.config.Clone()
 	config.ServerName, config.InsecureSkipVerify = sni, true
-	return tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", e.fleet.HTTPS.String(), config)
+	return tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", e.fleet.HTTPS.String(), config)
 }
 
 // wantShown waits until clients are shown the certificate with a common name.
 func (e *realEnvoy) wantShown(t *testing.T, c aClient, sni, want string) {
 	t.Helper()
 	var got string
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		if got = c.shown(t, e, sni); got == want {
 			return
 		}
@@ -98,7 +98,7 @@ type keptAlive struct {
 }
 
 func (k keptAlive) ask(host string) error {
-	_ = k.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = k.SetDeadline(time.Now().Add(patience))
 	if _, err := fmt.Fprintf(k, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host); err != nil {
 		return err
 	}

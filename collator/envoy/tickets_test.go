@@ -31,7 +31,7 @@ func (c *oneSession) Put(_ string, session *tls.ClientSessionState) { c.session 
 // was resumed. The client does not mind whose certificate it sees.
 func (e *realEnvoy) visit(t *testing.T, version uint16, sni string, cache tls.ClientSessionCache, shown ...tls.Certificate) (resumed bool, err error) {
 	t.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", e.fleet.HTTPS.String(), &tls.Config{
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", e.fleet.HTTPS.String(), &tls.Config{
 		ServerName: sni, ClientSessionCache: cache, Certificates: shown,
 		MinVersion: version, MaxVersion: version, InsecureSkipVerify: true,
 	})
@@ -39,7 +39,7 @@ func (e *realEnvoy) visit(t *testing.T, version uint16, sni string, cache tls.Cl
 		return false, err
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	// With TLS 1.3 the ticket comes before the answer.
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n")
 	answer, err := io.ReadAll(conn)
@@ -245,7 +245,7 @@ func TestTicketLifetime(t *testing.T) {
 	a, _ := startTwo(t, shared)
 	a.setTicketKeys(t, ticketTestSecret, 1000)
 	a.serving(t, "app.test")
-	conn, err := net.DialTimeout("tcp", a.fleet.HTTPS.String(), 10*time.Second)
+	conn, err := net.DialTimeout("tcp", a.fleet.HTTPS.String(), patience)
 	if err != nil {
 		t.Fatal(err)
 	}

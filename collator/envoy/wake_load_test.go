@@ -72,7 +72,8 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 	loaded := make(chan string, 1)
 	stop := make(chan struct{})
 	var open atomic.Int64
-	go func() { loaded <- e.steadily(ctx, &open, pause, stop, "web.test", "WEB.test", "a.wild.test") }()
+	var sending sync.Mutex
+	go func() { loaded <- e.steadily(ctx, &open, &sending, pause, stop, "web.test", "WEB.test", "a.wild.test") }()
 	for range rounds {
 		// It falls asleep. Nothing is let through meanwhile: Relay would not let it sleep then.
 		waking.Lock()
@@ -80,8 +81,10 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 		if err := e.has(ctx, scope...); err != nil {
 			t.Fatal(err)
 		}
-		// Nor is a request that was let through on its way still.
+		// Nor is a request that was let through on its way still. Else one more is always on its way to Relay.
+		sending.Lock()
 		e.until(t, "all requests wait", func() bool { n := e.waker.waiting.Load(); return open.Load() == n })
+		sending.Unlock()
 		before := len(e.waker.asked())
 		asleep = true
 		update(gated(app)) // its tasks end
@@ -106,8 +109,8 @@ func TestSleepAndWakeUnderLoad(t *testing.T) {
 }
 
 // steadily sends requests at a pace until it is told to stop, and says what failed. Open is how
-// many have no answer.
-func (e *realEnvoy) steadily(ctx context.Context, open *atomic.Int64, pause time.Duration, stop <-chan struct{}, hosts ...string) string {
+// many have no answer. Who has sending has it send no more.
+func (e *realEnvoy) steadily(ctx context.Context, open *atomic.Int64, sending *sync.Mutex, pause time.Duration, stop <-chan struct{}, hosts ...string) string {
 	transport := e.transport(request{})
 	transport.DisableKeepAlives, transport.MaxIdleConnsPerHost = false, 1000
 	defer transport.CloseIdleConnections()
@@ -127,7 +130,9 @@ func (e *realEnvoy) steadily(ctx context.Context, open *atomic.Int64, pause time
 		case <-tick.C:
 		}
 		sent++
+		sending.Lock()
 		open.Add(1)
+		sending.Unlock()
 		host := hosts[i%len(hosts)]
 		wg.Go(func() {
 			defer open.Add(-1)

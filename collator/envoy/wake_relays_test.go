@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"relay/sources"
 	"relay/xds/envoytest"
@@ -69,7 +68,7 @@ func TestAskedAgainBesidesADeadRelay(t *testing.T) {
 			maps.Copy(in.header, asked.in.header)
 			for range n {
 				asked.refuse(e)
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
 				defer cancel()
 				if a, err := e.send(ctx, in); err != nil || a.status != 200 {
 					t.Fatalf("%+v, %v", a, err)

@@ -84,7 +84,7 @@ func (w *tcpWaker) next(t *testing.T) *waitingConn {
 	select {
 	case conn := <-w.asked:
 		return conn
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("Relay is not asked")
 		return nil
 	}
@@ -97,7 +97,7 @@ func (e *realEnvoy) redis() (address string) {
 
 // lineOf tells a service something, and returns what it says.
 func lineOf(conn net.Conn, text string) (string, error) {
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(patience))
 	if text != "" {
 		if _, err := fmt.Fprintln(conn, text); err != nil {
 			return "", err
@@ -144,7 +144,7 @@ func (e *realEnvoy) withoutTLS(t *testing.T) (instance string, handshake func() 
 	})
 	return instance, func() error {
 		conn := dial(t, e.fleet.HTTPS.Port())
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(patience))
 		return tls.Client(conn, &tls.Config{ServerName: "db.test"}).HandshakeContext(t.Context())
 	}
 }

@@ -93,9 +93,10 @@ func TestRequestsWaitForAnApp(t *testing.T) {
 	for _, version := range namedChains {
 		t.Run("Envoy "+version, func(t *testing.T) {
 			t.Parallel()
-			e := startScaling(t, version, func(f *routing.Fleet, _ *certstest.CA) { f.Options.StreamIdleTimeout = time.Second })
-			timeouts := []string{"TIMEOUT=1s", "IDLE_TIMEOUT=1s"}
-			app := set(t, webApp("/web", "web.test", "*.wild.test"), append(timeouts, "MAX_STREAM_DURATION=1s")...)
+			e := startScaling(t, version, func(f *routing.Fleet, _ *certstest.CA) { f.Options.StreamIdleTimeout = 5 * time.Second })
+			// Once they go on, the times count: so long no machine stands still.
+			timeouts := []string{"TIMEOUT=5s", "IDLE_TIMEOUT=5s"}
+			app := set(t, webApp("/web", "web.test", "*.wild.test"), append(timeouts, "MAX_STREAM_DURATION=5s")...)
 			silent := changed(set(t, webApp("/silent", "silent.test"), timeouts...), func(p *sources.Port) { p.Endpoints = endpoints(silence(t)) })
 			release := e.waker.hold()
 			e.c.SyncApps([]*sources.App{gated(app), silent, e.app("/plain", "plain.test")})
@@ -164,13 +165,13 @@ func TestClientLeavesWhileItWaits(t *testing.T) {
 	defer e.waker.hold()()
 	e.c.SyncApps([]*sources.App{gated(webApp("/web", "web.test"))})
 	e.eventually(t, request{host: "other.test", path: "/"}, status(404))
-	e.until(t, "a check", func() bool {
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		<-e.post(ctx, "web.test", nil)
-		return len(e.waker.asked()) > 0
-	})
-	e.until(t, "the end of the waits", func() bool { return e.waker.waiting.Load() == 0 })
+	ctx, cancel := contextOf(t)
+	defer cancel()
+	waits := e.post(ctx, "web.test", nil)
+	e.until(t, "it waits", func() bool { return e.waker.waiting.Load() == 1 })
+	cancel()
+	<-waits
+	e.until(t, "the end of the wait", func() bool { return e.waker.waiting.Load() == 0 })
 }
 
 // silence is the address of an instance that says nothing.

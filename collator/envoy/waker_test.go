@@ -140,7 +140,7 @@ func (w *waker) refuseAs(code typev3.StatusCode) {
 // await waits until there were n checks, and returns them.
 func (w *waker) await(t testing.TB, n int) []check {
 	t.Helper()
-	timeout := time.After(10 * time.Second)
+	timeout := time.After(patience)
 	for {
 		w.mu.Lock()
 		changed := w.changed

@@ -31,5 +31,5 @@ func requestLimitWords(l *sources.RequestLimits) (words []string) {
 }
 
 func rateWords(r sources.Rate) string {
-	return fmt.Sprintf("%d requests in %s, and %d at once", r.Requests, r.Per, r.Burst)
+	return fmt.Sprintf("%s in %s, and %d at once", numbered(r.Requests, "request", "requests"), r.Per, r.Burst)
 }

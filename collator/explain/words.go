@@ -97,7 +97,7 @@ func limitWords(h sources.HTTP) []string {
 		say("requests, streams and WebSockets end after %s", h.MaxStreamDuration)
 	}
 	if h.NumRetries != nil {
-		say("up to %d retries", *h.NumRetries)
+		say("up to %s", numbered(*h.NumRetries, "retry", "retries"))
 	}
 	if len(h.RetryOn) > 0 {
 		say("retries on %s", strings.Join(h.RetryOn, ", "))
@@ -175,7 +175,7 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
 	if q := port.Queue; q != nil {
-		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %d requests at one time, and %d more wait for up to %s", q.Concurrency, q.Length, cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
+		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %s at one time, and %s for up to %s", numbered(q.Concurrency, "request", "requests"), numbered(q.Length, "more waits", "more wait"), cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
 	}
 	u := port.Upstream
 	if u == nil {
@@ -208,14 +208,22 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 		say("an instance that answers with a status of 500 or more %d times in a row is left out for %s, and longer each further time", u.EjectAfter, cmp.Or(u.EjectFor, routing.ShortestEjection))
 	}
 	for _, limit := range []struct {
-		n    uint32
-		what string
-	}{{u.MaxConnections, "connections"}, {u.MaxPendingRequests, "waiting requests"}, {u.MaxRequests, "requests at a time"}} {
+		n             uint32
+		what, several string
+	}{{u.MaxConnections, "connection", "connections"}, {u.MaxPendingRequests, "waiting request", "waiting requests"}, {u.MaxRequests, "request at a time", "requests at a time"}} {
 		if limit.n != 0 {
-			say("at most %d %s from each Envoy", limit.n, limit.what)
+			say("at most %s from each Envoy", numbered(limit.n, limit.what, limit.several))
 		}
 	}
 	return words
+}
+
+// numbered is a number of things.
+func numbered[N int | uint32](n N, one, several string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, several)
 }
 
 // orElse is a duration, or what it means that there is none.

@@ -45,6 +45,12 @@ func What(before, after *sources.App) []string {
 	w.deployment(before.Deployment, after.Deployment)
 	for i := range min(maxPorts, max(len(before.Ports), len(after.Ports))) {
 		w.port(i, portOf(before, i), portOf(after, i))
+		switch {
+		case i >= len(before.Ports):
+			w.newPort(i, after.Ports[i])
+		case i < len(after.Ports):
+			w.settings(i, before.Ports[i], after.Ports[i])
+		}
 	}
 	if len(w.lines) > 0 && before.Version != "" && after.Version != "" && before.Version != after.Version {
 		w.lines = slices.Insert(w.lines, 0, clip("new definition "+after.Version))
@@ -83,22 +89,42 @@ func (w *words) deployment(before, after *sources.Deployment) {
 	}
 }
 
-// port says what differs between two ports; the zero value is none.
+// port says what differs in what two ports serve; the zero value is none.
 func (w *words) port(i int, before, after sources.Port) {
 	w.list("domain %s added", "domain %s removed", before.Domains, after.Domains)
 	w.list("ACME domain %s added", "ACME domain %s removed", before.ACMEDomains, after.ACMEDomains)
 	w.list(fmt.Sprintf("port %d: of fleet %%s", i), fmt.Sprintf("port %d: of fleet %%s no more", i), before.Groups, after.Groups)
 	w.endpoints(i, before.Endpoints, after.Endpoints)
-	var changed []string
+}
+
+// settings says which settings differ between two ports.
+func (w *words) settings(i int, before, after sources.Port) {
+	if changed := changedSettings(before, after); len(changed) > 0 {
+		w.add("port %d: %s changed", i, strings.Join(changed, ", "))
+	}
+}
+
+// newPort says what a port has that was not there before. That it has an order, a weight or a service says nothing without
+// those of the others.
+func (w *words) newPort(i int, port sources.Port) {
+	if t := port.TCP; t != nil && t.Port != 0 && !t.Implicit {
+		w.add("port %d: TCP port %d added", i, t.Port)
+	}
+	with := slices.DeleteFunc(changedSettings(sources.Port{}, port), func(setting string) bool {
+		return slices.Contains([]string{settingWords["Order"], settingWords["ClusterWeight"], settingWords["Service"], settingWords["Port"]}, setting)
+	})
+	if len(with) > 0 {
+		w.add("port %d: with %s", i, strings.Join(with, ", "))
+	}
+}
+
+func changedSettings(before, after sources.Port) (changed []string) {
 	if before.RedirectToHTTPS != after.RedirectToHTTPS {
 		changed = append(changed, "redirect to https")
 	}
 	changed = append(changed, settings(before.HTTP, after.HTTP)...)
 	changed = append(changed, settings(before.Upstream, after.Upstream)...)
-	changed = append(changed, settings(before.TCP, after.TCP)...)
-	if len(changed) > 0 {
-		w.add("port %d: %s changed", i, strings.Join(changed, ", "))
-	}
+	return append(changed, settings(before.TCP, after.TCP)...)
 }
 
 // list says what was added to a list and removed from it.

@@ -48,6 +48,15 @@ func TestWhat(t *testing.T) {
 			a.Ports[0].Excluded = []sources.Excluded{{Task: "t", Reason: "starts"}}
 		}), ""},
 		{"new", nil, app(same), "new app|domain a.test added|port 0: of fleet external|port 0: +10.0.0.1:31000 +10.0.0.2:31001"},
+		{"new, with settings", nil, port(func(p *sources.Port) {
+			p.RedirectToHTTPS, p.Endpoints = true, nil
+			p.HTTP = &sources.HTTP{Order: 7, ClusterWeight: new(uint32(3)), Service: "s", BasicAuth: &sources.BasicAuth{User: "u"}}
+		}), "new app|domain a.test added|port 0: of fleet external|port 0: with redirect to https, password"},
+		{"new, with an order alone", nil, port(func(p *sources.Port) { p.Endpoints, p.HTTP = nil, &sources.HTTP{Order: 7} }), "new app|domain a.test added|port 0: of fleet external"},
+		{"new, of TCP", nil, &sources.App{Ports: []sources.Port{{TCP: &sources.TCP{Port: 5432}}, {TCP: &sources.TCP{Port: 10001, Implicit: true}}}},
+			"new app|port 0: TCP port 5432 added|port 1: with TCP mode"},
+		{"removed, with settings", port(func(p *sources.Port) { p.Endpoints, p.HTTP = nil, &sources.HTTP{Order: 7, HSTS: true} }), nil,
+			"app removed|domain a.test removed|port 0: of fleet external no more"},
 		{"removed", app(same), nil, "app removed|domain a.test removed|port 0: of fleet external no more|port 0: -10.0.0.1:31000 -10.0.0.2:31001"},
 		{"another endpoint", app(same), port(func(p *sources.Port) { p.Endpoints[1] = endpoint("10.0.0.3:1") }), "port 0: +10.0.0.3:1 -10.0.0.2:31001"},
 		{"health", app(same), port(func(p *sources.Port) { draining(&p.Endpoints[0]) }), "port 0: 10.0.0.1:31000 draining, was healthy"},
@@ -97,7 +106,7 @@ func TestWhatIsBounded(t *testing.T) {
 			t.Errorf("%d lines of %d bytes: %.300s", len(lines), len(text), text)
 		}
 	}
-	if lines := What(&sources.App{ID: "/a"}, &sources.App{ID: "/a", Ports: []sources.Port{{HTTP: big.Ports[0].HTTP}}}); !slices.Equal(lines, []string{"port 0: password, redirect of the root, request headers changed"}) {
+	if lines := What(&sources.App{ID: "/a"}, &sources.App{ID: "/a", Ports: []sources.Port{{HTTP: big.Ports[0].HTTP}}}); !slices.Equal(lines, []string{"port 0: with password, redirect of the root, request headers"}) {
 		t.Errorf("settings: %q", lines)
 	}
 	limited := sources.Port{HTTP: &sources.HTTP{SignOn: &sources.SignOn{JWT: &sources.JWT{Issuer: "i"}}, Shaping: &sources.Shaping{Host: "h", Compress: &sources.Compress{}}}}

@@ -18,6 +18,9 @@ const (
 )
 
 func evenText(b *balance) string {
+	if len(b.takers) == 1 {
+		return fmt.Sprintf("1 instance has %s, so none ends", b.text())
+	}
 	return fmt.Sprintf("%d instances have %s, so none ends", len(b.takers), b.text())
 }
 

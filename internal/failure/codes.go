@@ -86,7 +86,7 @@ var codes = []Code{
 	{
 		Name: NotAllowed, By: []uint32{Forbidden}, Status: Forbidden, Client: true,
 		Text:  "Access to this application is restricted.",
-		Cause: "The client's address is in none of the networks that the app lets in, or a label that restricts the app is mistyped, and so it lets in nobody. Also a request that wants to change to another protocol than WebSocket.",
+		Cause: "The client's address is in none of the networks that the app lets in, or a label that restricts the app is mistyped, or names what is not there, and so it lets in nobody. Also a request that wants to change to another protocol than WebSocket.",
 		Look:  "The client's address in the failure; the app's problems.",
 		Do:    "Correct the label of the app. If the address is that of a balancer, tell Relay of it (`trusted-proxies`).",
 	},

@@ -302,7 +302,9 @@ func (r *checker) remarks() {
 }
 
 func (r *checker) report() error {
-	r.sayProblems(completed(r.Problems(), r.UncoveredProblems()))
+	problems := completed(r.Problems(), r.UncoveredProblems())
+	r.sayProblems(problems)
+	r.sayClosed(r.ClosedDomains(), problems)
 	r.remarks()
 	if uncovered, _ := r.UncoveredDomains(); len(uncovered) > 0 {
 		fmt.Fprintf(r.out, "domains without a certificate: %d, such as %s in fleet %s: %s\n", len(uncovered), uncovered[0].Domain, uncovered[0].Fleet, uncovered[0].Reason)

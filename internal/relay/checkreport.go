@@ -2,15 +2,18 @@ package relay
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
+	"relay/collator"
 	"relay/internal/problem"
 )
 
 const (
 	// maxSaidOfGroup is how many problems of one app or domain are printed.
 	maxSaidOfGroup = 10
-	// maxNotes is how many of what may be meant, and of what is worth knowing of certificates,
-	// are printed.
+	// maxNotes is how many of what may be meant, of what is worth knowing of certificates, and of
+	// domains that are closed, are printed.
 	maxNotes = 20
 )
 
@@ -41,6 +44,26 @@ func (r *checker) sayProblems(problems []problem.Problem) {
 		}
 		fmt.Fprintf(r.out, "       -> %s\n", todo)
 	}
+}
+
+// sayClosed names the first domains of which nobody is let in, and says why. Their problems have been counted.
+func (r *checker) sayClosed(closed []collator.ClosedDomain, problems []problem.Problem) {
+	for i, domain := range closed {
+		if i == maxNotes {
+			fmt.Fprintf(r.out, "closed and %s\n", numbered(len(closed)-i, "more domain"))
+			return
+		}
+		why := "a restriction that is asked for cannot be kept"
+		if i := slices.IndexFunc(problems, func(p problem.Problem) bool { return slices.Contains(domain.Apps, p.App) && closes(p) }); i >= 0 {
+			why = problemText(problems[i])
+		}
+		fmt.Fprintf(r.out, "closed %s: %s\n", domain.Name, why)
+	}
+}
+
+// closes reports whether a problem says that nobody is let in.
+func closes(p problem.Problem) bool {
+	return strings.Contains(p.Reason, "every request is answered 403") || strings.Contains(p.Reason, "nobody is let in")
 }
 
 // problemText says where a problem is, and what it is.

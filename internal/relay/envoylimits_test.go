@@ -26,23 +26,23 @@ func TestLimitsOfEnvoys(t *testing.T) {
 		want map[int]string // by the minor version that these are older than
 	}{
 		"nothing":  {apps: []collator.AppView{app("/a", "a.test", sources.HTTP{})}},
-		"password": {[]collator.AppView{app("/a", "a.test", password)}, map[int]string{38: "they answer 403 for 1 apps with a password (/a)"}},
-		"wildcard": {[]collator.AppView{app("/a", "*.a.test", sources.HTTP{})}, map[int]string{38: "they answer 404 for hosts below 1 wildcard domains"}},
+		"password": {[]collator.AppView{app("/a", "a.test", password)}, map[int]string{38: "they answer 403 for 1 app with a password (/a)"}},
+		"wildcard": {[]collator.AppView{app("/a", "*.a.test", sources.HTTP{})}, map[int]string{38: "they answer 404 for hosts below 1 wildcard domain"}},
 		"compressed": {[]collator.AppView{app("/a", "a.test", compressed)}, map[int]string{
-			38: "they serve 1 apps without the compressed answers that they ask for (/a)",
-			40: "they do not know compressed answers, and get no filters of domains that ask for that: they serve 1 apps without the compressed answers that they ask for (/a)",
+			38: "they serve 1 app without the compressed answers that it asks for (/a)",
+			40: "they do not know compressed answers, and get no filters of domains that ask for that: they serve 1 app without the compressed answers that it asks for (/a)",
 		}},
 		"a domain of two": {[]collator.AppView{app("/a", "a.test", compressed), app("/b", "a.test", password), app("/c", "c.test", password)}, map[int]string{
-			38: "they answer 403 for 2 apps with a password (/b, /c), and serve 1 apps without the compressed answers that they ask for (/a)",
-			40: "they do not know compressed answers, and get no filters of domains that ask for that: they answer 403 for 1 apps with a password (/b), and serve 1 apps without the compressed answers that they ask for (/a)",
+			38: "they answer 403 for 2 apps with a password (/b, /c), and serve 1 app without the compressed answers that it asks for (/a)",
+			40: "they do not know compressed answers, and get no filters of domains that ask for that: they answer 403 for 1 app with a password (/b), and serve 1 app without the compressed answers that it asks for (/a)",
 		}},
 		"sign-on": {[]collator.AppView{app("/a", "a.test", sources.HTTP{SignOn: &sources.SignOn{JWT: &sources.JWT{}}}), app("/b", "b.test", sources.HTTP{SignOn: &sources.SignOn{OIDC: &sources.OIDC{}}})}, map[int]string{
 			38: "they answer 403 for 2 apps with tokens (JWT) or a log-in (OIDC) (/a, /b)",
 			40: "they do not know tokens (JWT) or a log-in (OIDC), and get no filters of domains that ask for that: they answer 403 for 2 apps with tokens (JWT) or a log-in (OIDC) (/a, /b)",
 		}},
 		"limits": {[]collator.AppView{app("/a", "a.test", sources.HTTP{RequestLimits: &sources.RequestLimits{Everywhere: true}})}, map[int]string{
-			38: "they serve 1 apps without the limits over all Envoys or limits of requests that they ask for (/a)",
-			40: "they do not know limits over all Envoys, and get no filters of domains that ask for that: they serve 1 apps without the limits over all Envoys or limits of requests that they ask for (/a)",
+			38: "they serve 1 app without the limits over all Envoys or limits of requests that it asks for (/a)",
+			40: "they do not know limits over all Envoys, and get no filters of domains that ask for that: they serve 1 app without the limits over all Envoys or limits of requests that it asks for (/a)",
 		}},
 	} {
 		got := limitsOf("edge", test.apps)

@@ -97,7 +97,7 @@ func (p portCertificate) wrong(now time.Time) string {
 	case left <= 0:
 		return "has expired: clients refuse it"
 	case days != 0 && days <= firstReminder:
-		return fmt.Sprintf("expires within %d days: renew it", int(math.Ceil(left.Hours()/24)))
+		return fmt.Sprintf("expires within %s: renew it", numbered(int(math.Ceil(left.Hours()/24)), "day"))
 	}
 	return ""
 }

@@ -47,7 +47,7 @@ func TestGRPCModule(t *testing.T) {
 	// blackbox_exporter's call has no end of its own.
 	target.Address, target.TLS = serve(t, func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }), false
 	begin := time.Now()
-	if r := asks(t, "modules: {m: {prober: grpc}}", ca, target); r.OK || !strings.HasPrefix(r.Reason, "no answer in time") || time.Since(begin) > 5*time.Second {
+	if r := asksWithin(t, asksFor, "modules: {m: {prober: grpc}}", ca, target); r.OK || !strings.HasPrefix(r.Reason, "no answer in time") || time.Since(begin) > 4*asksFor {
 		t.Errorf("got %+v after %v", r, time.Since(begin))
 	}
 }

@@ -117,7 +117,7 @@ func TestServersBehindEnvoy(t *testing.T) {
 		"black-holed agent":     {instead("SAY", nothing), MessageToAgent, "no answer within 300ms"},
 		"another device's text": {instead("SAY", says("HEARD %s\nAGENT serial-4712-b says %s\n")), MessageFromAgent, "which is for another device"},
 		"no agent":              {agentInstead(deviceID, status(404)), HTTPToAgent, "the agent answers 404"},
-		"no call":               {agentInstead("/calls", status(202)), HTTPFromAgent, "no call came from the agent within 300ms"},
+		"no call":               {agentInstead("/calls", status(202)), HTTPFromAgent, "no call came from the agent within 4s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -128,10 +128,9 @@ func TestServersBehindEnvoy(t *testing.T) {
 			case MessageToAgent:
 				w.device.Limits.MessageToAgent = 300 * time.Millisecond
 			case HTTPFromAgent:
-				w.device.Limits.HTTPFromAgent = 300 * time.Millisecond
-			}
-			if tt.step == MessageFromAgent {
-				w.device.Limits.MessageFromAgent = 300 * time.Millisecond
+				w.device.Limits.HTTPFromAgent = 4 * time.Second // long enough for the request, on a busy machine too
+			case MessageFromAgent:
+				w.device.Limits.MessageFromAgent = 4 * time.Second // long enough for what comes
 			}
 			tt.broken(w)
 			w.start()
@@ -158,6 +157,8 @@ func TestConnectionServerIsAway(t *testing.T) {
 	fails(t, w.through(e), Hello, "no answer within 300ms")
 	_ = hole.Close()
 	// Envoy closes the connection as soon as it knows, which may be before TLS is done.
+	w.device.Limits.Hello = 10 * time.Second
+	w.prober.devices[w.device.Name] = &device{w.device}
 	r := w.through(e)
 	fails(t, r, r.Steps[len(r.Steps)-1].Name, "the connection was closed")
 	if last := r.Steps[len(r.Steps)-1].Name; last != TLS && last != Hello {

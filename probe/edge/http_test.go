@@ -97,7 +97,7 @@ func TestHTTP(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := ask(t, probe.Target{Kind: probe.HTTP, Address: serve(t, answering(tt.answer)), Domain: "a.test", Ask: tt.ask, Sampled: tt.sampled}, 5*time.Second)
+			r := ask(t, probe.Target{Kind: probe.HTTP, Address: serve(t, answering(tt.answer)), Domain: "a.test", Ask: tt.ask, Sampled: tt.sampled}, 20*time.Second)
 			got := no
 			switch {
 			case r.Skipped != "":
@@ -123,7 +123,7 @@ func TestHTTPRequest(t *testing.T) {
 			_, _ = io.WriteString(conn, head(200, "Content-Length: 0", "X-Relay-Error:"))
 		}
 	})
-	r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: probe.Ask{Method: "HEAD", Path: "/x?y=1"}}, 5*time.Second)
+	r := ask(t, probe.Target{Kind: probe.HTTP, Address: address, Domain: "a.test", Ask: probe.Ask{Method: "HEAD", Path: "/x?y=1"}}, 20*time.Second)
 	got := <-requests
 	if !r.OK || got.Method != "HEAD" || got.Host != "a.test" || got.RequestURI != "/x?y=1" || got.UserAgent() != "Relay-Probe/1" || got.Header.Get(probe.Header) != "here" || !strings.HasPrefix(r.RequestID, "probe-") || got.Header.Get("X-Request-Id") != r.RequestID {
 		t.Errorf("asked %+v, got %+v", got, r)

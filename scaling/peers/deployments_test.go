@@ -2,11 +2,12 @@ package peers
 
 import (
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relay/scaling/deployments"
@@ -33,50 +34,63 @@ func (g *group) Directions() []deployments.Direction {
 func (g *group) Learn(all []deployments.Direction) { g.learnt = all }
 func (g *group) Moving() bool                      { return g.moving }
 
+// answering are Relays, by URL, that answer without a network.
+type answering map[string]*Peers
+
+// RoundTrip implements http.RoundTripper.
+func (a answering) RoundTrip(r *http.Request) (*http.Response, error) {
+	p := a["http://"+r.URL.Host]
+	if p == nil {
+		return nil, errors.New("connection refused")
+	}
+	q, err := Parse("", "", "", false)
+	if q.Group = r.URL.Query().Get("group"); err != nil {
+		return nil, err
+	}
+	return answered(http.StatusOK, string(encoded(p.Answer(q)))), nil
+}
+
+// asking returns a Relay that asks them, and what may not be there.
+func (a answering) asking(urls ...string) *Peers {
+	p := New(Config{URLs: urls}, &relay{}, slog.New(slog.DiscardHandler))
+	p.client.Transport = a
+	return p
+}
+
 // A Relay asks all others what is open at their Envoys, and says who could not be asked.
 func TestTasks(t *testing.T) {
 	t.Parallel()
-	quiet := slog.New(slog.DiscardHandler)
-	var urls []string
-	for i := range 2 {
-		p := New(Config{}, &relay{}, quiet)
-		p.Deployments = &group{open: i + 1, settled: true}
-		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			q, err := Parse("", "", "", false)
-			if q.Group = r.URL.Query().Get("group"); err != nil {
-				t.Error(err)
-			}
-			_, _ = w.Write(encoded(p.Answer(q)))
-		}))
-		t.Cleanup(s.Close)
-		urls = append(urls, s.URL)
-	}
-	own := New(Config{URLs: urls}, &relay{}, quiet)
-	said, err := own.Tasks(t.Context(), "imp")
-	if err != nil || len(said) != 2 || said[0][0].Open+said[1][0].Open != 3 || !said[0][0].Settled {
-		t.Errorf("%+v, %v", said, err)
-	}
-	if said, err := own.Tasks(t.Context(), "other"); err != nil || len(said) != 2 || len(said[0]) != 0 {
-		t.Errorf("another group: %+v, %v", said, err)
-	}
-	away := httptest.NewServer(http.NotFoundHandler())
-	away.Close()
-	own = New(Config{URLs: append(urls, away.URL)}, &relay{}, quiet)
-	if said, err := own.Tasks(t.Context(), "imp"); err == nil || !strings.Contains(err.Error(), away.URL) || len(said) != 2 {
-		t.Errorf("%+v, %v", said, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		all, urls := answering{}, []string{"http://a", "http://b"}
+		for i, url := range urls {
+			all[url] = all.asking()
+			all[url].Deployments = &group{open: i + 1, settled: true}
+		}
+		own := all.asking(urls...)
+		said, err := own.Tasks(t.Context(), "imp")
+		if err != nil || len(said) != 2 || said[0][0].Open+said[1][0].Open != 3 || !said[0][0].Settled {
+			t.Errorf("%+v, %v", said, err)
+		}
+		if said, err := own.Tasks(t.Context(), "other"); err != nil || len(said) != 2 || len(said[0]) != 0 {
+			t.Errorf("another group: %+v, %v", said, err)
+		}
+		own = all.asking("http://a", "http://b", "http://away")
+		if said, err := own.Tasks(t.Context(), "imp"); err == nil || !strings.Contains(err.Error(), "http://away") || len(said) != 2 {
+			t.Errorf("%+v, %v", said, err)
+		}
 
-	// Directions are learnt from each answer, and asked for often while a group moves.
-	g := &group{}
-	own = New(Config{URLs: urls[:1]}, &relay{}, quiet)
-	own.Deployments = g
-	if wait := own.poll(t.Context(), own.peers[0]); wait != seldom || len(g.learnt) != 1 || !g.learnt[0].Back || g.learnt[0].New != "/green" {
-		t.Errorf("after %s: %+v", wait, g.learnt)
-	}
-	g.moving = true
-	if wait := own.poll(t.Context(), own.peers[0]); wait != often {
-		t.Errorf("while a group moves it is asked after %s", wait)
-	}
+		// Directions are learnt from each answer, and asked for often while a group moves.
+		g := &group{}
+		own = all.asking("http://a")
+		own.Deployments = g
+		if wait := own.poll(t.Context(), own.peers[0]); wait != seldom || len(g.learnt) != 1 || !g.learnt[0].Back || g.learnt[0].New != "/green" {
+			t.Errorf("after %s: %+v", wait, g.learnt)
+		}
+		g.moving = true
+		if wait := own.poll(t.Context(), own.peers[0]); wait != often {
+			t.Errorf("while a group moves it is asked after %s", wait)
+		}
+	})
 }
 
 func encoded(a Answer) []byte {

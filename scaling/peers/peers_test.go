@@ -122,7 +122,10 @@ func answered(status int, text string) *http.Response {
 // Who asks hears all others, never itself, and of one that cannot be asked that it could not.
 func TestReports(t *testing.T) {
 	t.Parallel()
-	w := newWorld("a", "b", "c")
+	synctest.Test(t, func(t *testing.T) { testReports(t, newWorld("a", "b", "c")) })
+}
+
+func testReports(t *testing.T, w *world) {
 	w.relays["b"].against = "3 requests are in progress"
 	reports, err := w.relays["a"].Reports(t.Context(), "/shop/web")
 	if got := fmt.Sprint(reports); err != nil || len(reports) != 2 || !strings.Contains(got, "http://b /shop/web   3 requests") || !strings.Contains(got, "http://c /shop/web ") {

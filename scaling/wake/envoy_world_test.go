@@ -71,7 +71,7 @@ func startEnvoyWorldOf(t testing.TB, ordered string, config Config, workers int,
 	text := strings.NewReplacer("PORT_HTTP", port(w.http), "PORT_APP", port(app.Listener.Addr().String()),
 		"PORT_ORDERED", port(ordered), "PORT_GRPC", port(l.Addr().String()), "PORT_RELAY", port(w.relay)).Replace(string(bootstrap))
 	w.envoy = envoytest.Start(t, envoytest.Options{Bootstrap: []byte(text), Workers: workers})
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := w.envoy.WaitReady(ctx); err != nil {
 		t.Fatal(err)
@@ -91,6 +91,7 @@ func (w *envoyWorld) serve(config Config) {
 		change(&server.Limits)
 	}
 	s := New(config, w.apps, &fakeEnvoys{}, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	s.sendLimit = time.Minute // no request is to overtake another because the machine stood still
 	server.PerRequest, server.Answered = []string{authz.Method}, s
 	server.Services = func(g grpc.ServiceRegistrar) { authz.Register(g, nil, s.Answer(server.AdmitRequest)) }
 	ctx, cancel := context.WithCancel(context.Background())
@@ -187,15 +188,28 @@ func (w *envoyWorld) send(ctx context.Context, method, path string, body io.Read
 // waitHeld waits until so many requests are held.
 func (w *envoyWorld) waitHeld(want int) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	w.waitFor("requests are held", want, func() int {
 		w.Service.mu.Lock()
-		n := w.held
-		w.Service.mu.Unlock()
+		defer w.Service.mu.Unlock()
+		return w.held
+	})
+}
+
+// waitWoken waits until apps were woken so many times: nobody waits for that.
+func (w *envoyWorld) waitWoken(want int) {
+	w.t.Helper()
+	w.waitFor("times woken", want, func() int { return len(w.apps.wokenApps()) })
+}
+
+func (w *envoyWorld) waitFor(what string, want int, count func() int) {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		n := count()
 		if n == want {
 			return
 		}
 		if time.Now().After(deadline) {
-			w.t.Fatalf("%d requests are held, want %d", n, want)
+			w.t.Fatalf("%d %s, want %d", n, what, want)
 		}
 	}
 }

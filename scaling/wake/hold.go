@@ -231,10 +231,6 @@ func (s *Service) see(l *line, state State, changed <-chan struct{}) {
 // wakes reports whether a request is a reason to wake an app in this phase.
 func (p Phase) wakes() bool { return p == Asleep || p == Unavailable }
 
-// sendLimit is how long a line waits until an Envoy was told of a request. On a busy machine that takes
-// its time: whoever came later is not to overtake. More is not worth to wait for one connection that is stuck.
-const sendLimit = time.Second
-
 // release lets the requests of a line through, when their Envoy has an instance. It returns before
 // if the state changes.
 func (s *Service) release(l *line, changed <-chan struct{}) {
@@ -259,7 +255,7 @@ func (s *Service) release(l *line, changed <-chan struct{}) {
 	for h := s.answerFirst(l, through); h != nil && l.ctx.Err() == nil; h = s.answerFirst(l, through) {
 		select {
 		case <-h.sent:
-		case <-time.After(sendLimit):
+		case <-time.After(s.sendLimit):
 		case <-changed:
 			return
 		}

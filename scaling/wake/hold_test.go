@@ -293,9 +293,9 @@ func TestNextWaitsUntilTheEnvoyWasTold(t *testing.T) {
 		all := []*asked{w.ask(get("/a")), w.ask(get("/a"))}
 		start := time.Now()
 		w.apps.set("/a", State{Phase: Running})
-		time.Sleep(2 * sendLimit)
+		time.Sleep(2 * w.sendLimit)
 		close(told)
-		for i, want := range []time.Duration{sendLimit + w.pace, sendLimit + 2*w.pace} {
+		for i, want := range []time.Duration{w.sendLimit + w.pace, w.sendLimit + 2*w.pace} {
 			if w.want(all[i], "ok"); all[i].at.Sub(start) != want {
 				t.Errorf("%d was let through after %s, want %s", i+1, all[i].at.Sub(start), want)
 			}

@@ -120,6 +120,10 @@ type Service struct {
 	// pace is how far apart requests of one app are let through, on one Envoy. Envoy finishes those
 	// that it gets together in any order.
 	pace time.Duration
+	// sendLimit is how long a line waits until an Envoy was told of a request. On a busy machine that takes
+	// its time: whoever came later is not to overtake. More than a second is not worth to wait for one
+	// connection that is stuck.
+	sendLimit time.Duration
 
 	mu      sync.Mutex
 	closed  bool
@@ -135,7 +139,7 @@ func New(config Config, apps Apps, envoys Envoys, log *slog.Logger, registerer p
 		config: config, apps: apps, envoys: envoys, log: log,
 		wakes: rate.NewLimiter(rate.Limit(config.Rate), max(1, int(config.Rate))),
 		full:  rate.Sometimes{First: 1, Interval: time.Minute},
-		pace:  500 * time.Microsecond,
+		pace:  500 * time.Microsecond, sendLimit: time.Second,
 
 		waiting: make(map[string]*app), turns: newTurns(), turn: make(chan struct{}, 1),
 	}

@@ -40,11 +40,13 @@ func TestNextURLAfterFailure(t *testing.T) {
 	load(t, good, "/a")
 	w, sink, _ := watch(t, fastConfig(down.URL(), broken.URL(), good.URL()))
 	sink.await(t, "synced", contains("/a "))
+	poll(t, "connected", func() bool { return w.currentState().connected })
 	attempts := broken.Requests(marathontest.KindEvents)
 	for range 3 {
-		poll(t, "connected", func() bool { return w.currentState().connected })
+		before := good.Requests(marathontest.KindEvents)
 		good.CutStreams()
-		reload(t, w)
+		// One that is cut before it has read all is no good one.
+		poll(t, "connected anew", func() bool { return good.Requests(marathontest.KindEvents) > before && w.currentState().connected })
 	}
 	if s := w.Status(); s.Name != good.URL() {
 		t.Errorf("URL %s, want the last good one, %s", s.Name, good.URL())

@@ -1,12 +1,10 @@
 package marathon
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"relay/sources/marathon/marathontest"
 )
@@ -34,11 +32,7 @@ func TestOnFullRead(t *testing.T) {
 	}
 	w, sink, _ := watch(t, config)
 	sink.await(t, "synced", contains("/b "))
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	if err := w.Reload(ctx); err != nil {
-		t.Fatal(err)
-	}
+	reload(t, w)
 	mu.Lock()
 	defer mu.Unlock()
 	if len(reads) < 2 {

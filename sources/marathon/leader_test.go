@@ -2,8 +2,6 @@ package marathon
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -51,11 +49,9 @@ func TestReadsGoToTheLeader(t *testing.T) {
 // TestLeaderThatDoesNotAnswer has a leader whose advertised name leads nowhere.
 func TestLeaderThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
 	leader := marathontest.Start(t, marathontest.Options{})
 	load(t, leader, "/a")
-	remove := leader.Inject(marathontest.KindOther, marathontest.Fault{Body: `{"leader":"` + strings.TrimPrefix(gone.URL, "http://") + `"}`})
+	remove := leader.Inject(marathontest.KindOther, marathontest.Fault{Body: `{"leader":"127.0.0.1:1"}`})
 	defer remove()
 	cfg := fastConfig(leader.URL())
 	cfg.TrustedHosts = []string{"127.0.0.1"}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -141,15 +142,19 @@ func TestDeploymentThatIsStillShown(t *testing.T) {
 	app := `{"id":"/a","instances":%d,"version":"2026-05-01T09:00:00.000Z","deployments":[%s],"networks":[{"mode":"host"}],"portDefinitions":[{"port":10000}],` + fmt.Sprintf(sleepy, "") + `}`
 	load(t, m, "/a")
 	m.SetRawApp("/a", json.RawMessage(fmt.Sprintf(app, 1, `{"id":"d"}`)))
+	var reads atomic.Int32
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Before: func() {
+		if reads.Add(1) == 2 {
+			m.SetRawApp("/a", json.RawMessage(fmt.Sprintf(app, 2, "")))
+		}
+	}})
 	cfg := fastConfig(m.URL())
 	cfg.RereadDelay = 50 * time.Millisecond
 	_, sink, _ := watch(t, cfg)
 	orchestration(t, sink, "/a", "is deployed", func(o *sources.Orchestration) bool { return o.Deploying })
 	m.SetRawApp("/a", json.RawMessage(fmt.Sprintf(app, 2, `{"id":"d"}`))) // something else has changed, so the read tells news
 	m.Publish("deployment_success", map[string]any{"id": "d", "plan": map[string]any{"id": "d", "steps": []any{map[string]any{"actions": []any{map[string]any{"action": "ScaleApplication", "app": "/a"}}}}}})
-	orchestration(t, sink, "/a", "is read", func(o *sources.Orchestration) bool { return o.Instances == 2 })
-	m.SetRawApp("/a", json.RawMessage(fmt.Sprintf(app, 2, "")))
-	orchestration(t, sink, "/a", "no deployment is left", func(o *sources.Orchestration) bool { return !o.Deploying })
+	orchestration(t, sink, "/a", "no deployment is left", func(o *sources.Orchestration) bool { return o.Instances == 2 && !o.Deploying })
 }
 
 // Why tasks fail is known from events on, and a read of all apps, which does not say it, does not lose it.
@@ -169,8 +174,8 @@ func TestFailureIsKept(t *testing.T) {
 	orchestration(t, sink, "/web", "has failed", failed)
 	reload(t, w)
 	orchestration(t, sink, "/web", "is still known to have failed", failed)
+	s.SetBoot("/web", 0) // first: a task in between would neither serve nor fail
 	s.StopCrashLoop("/web")
-	s.SetBoot("/web", 0)
 	poll(t, "a task serves, and it counts no more", func() bool {
 		sink.mu.Lock()
 		defer sink.mu.Unlock()

@@ -204,10 +204,8 @@ func TestWritesFollowTheLeader(t *testing.T) {
 		t.Cleanup(srv.Close)
 		return srv.URL
 	}
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
 	own := Credentials{User: "writer", PasswordFile: write(t, "password", "hunter2\n")}
-	s := scalerOf(t, Config{URLs: []string{withUser(t, gone.URL, "reader", "secret-of-reader"), withUser(t, redirects(m.URL()), "reader", "secret-of-reader")}, TrustedHosts: []string{"127.0.0.1"}, Write: own})
+	s := scalerOf(t, Config{URLs: []string{withUser(t, "http://127.0.0.1:1", "reader", "secret-of-reader"), withUser(t, redirects(m.URL()), "reader", "secret-of-reader")}, TrustedHosts: []string{"127.0.0.1"}, Write: own})
 	version := func() string {
 		_, app, err := s.read(t.Context(), "/web")
 		if err != nil {

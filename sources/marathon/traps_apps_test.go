@@ -97,13 +97,15 @@ func TestTrap18EventStorm(t *testing.T) {
 	if count < 6000 {
 		t.Errorf("%d events are no storm", count)
 	}
-	if m.MostInFlight(marathontest.KindApp) != 1 || m.MostInFlight(marathontest.KindList) > 1 {
-		t.Error("reads overlap")
+	// Marathon may still answer what was asked for along with a stream that is cut.
+	if apps, lists := m.MostInFlight(marathontest.KindApp), m.MostInFlight(marathontest.KindList); apps < 1 || apps > 1+streams || lists > 1+streams {
+		t.Errorf("reads overlap: %d of the app, %d of all", apps, lists)
 	}
 	// One read after the other, none of which answers faster than a millisecond
-	// at this size; in practice it is far fewer. All are read for the reload, and
-	// once for each stream, which may have missed something.
-	if most := int(took / time.Millisecond); single > most || single > count/5 || full > 1+streams+int(took/time.Second) {
+	// at this size; in practice it is far fewer. All are read for the reload, once
+	// for each stream, which may have missed something, and for events at once and
+	// then a second after the last time.
+	if most := int(took / time.Millisecond); single > most || single > count/5 || full > 2+streams+int(took/fullReadPause) {
 		t.Errorf("%d and %d reads for %d events in %s", single, full, count, took)
 	}
 }
@@ -136,17 +138,21 @@ func TestTrap21AddressComesLate(t *testing.T) {
 	if err := m.LoadApps(app); err != nil {
 		t.Fatal(err)
 	}
+	m.HoldEvents(true) // the second look is what finds it
+	m.Inject(marathontest.ReadOf("/a"), marathontest.Fault{Times: 1, Before: func() {
+		if err := m.UpdateTask("a.1", func(task *marathontest.Task) {
+			task.IPAddresses = []marathontest.IPAddress{{Address: "9.0.0.1", Protocol: "IPv4"}}
+		}); err != nil {
+			t.Error(err)
+		}
+	}})
 	cfg := fastConfig(m.URL())
 	cfg.RereadDelay = 50 * time.Millisecond
 	_, sink, _ := watch(t, cfg)
-	sink.await(t, "synced without the address", contains("/a [] []"))
-	m.HoldEvents(true) // the second look is what finds it
-	if err := m.UpdateTask("a.1", func(task *marathontest.Task) {
-		task.IPAddresses = []marathontest.IPAddress{{Address: "9.0.0.1", Protocol: "IPv4"}}
-	}); err != nil {
-		t.Fatal(err)
-	}
 	sink.await(t, "found by the second look", contains("a.1@9.0.0.1:8080"))
+	if !sink.saw("/a [] []") {
+		t.Error("the first read did not tell of the app without the address")
+	}
 	m.HoldEvents(false)
 }
 
@@ -298,10 +304,10 @@ func TestTrap35CredentialsAreNotShown(t *testing.T) {
 	reload(t, w)
 	m.Down()
 	poll(t, "refused", func() bool { return strings.Contains(w.currentState().lastError, "refused") })
+	m.SetCredentials("relay:other")
 	if err := m.Up(); err != nil {
 		t.Fatal(err)
 	}
-	m.SetCredentials("relay:other")
 	poll(t, "401", func() bool { return strings.Contains(w.currentState().lastError, "401") })
 	shows(t, w, logged, "hunter2", "hunter3", "cmVsYXk6")
 }

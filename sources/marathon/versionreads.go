@@ -143,7 +143,9 @@ func (c *connection) finishVersion(r *versionRead, a versionAnswer) {
 		}
 		now := time.Now()
 		wait := jitter(exponential(max(w.cfg.BackoffMin, versionPause), maxVersionWait, r.failures))
-		v.next = now.Add(jitter(exponential(versionPause, w.cfg.BackoffMax, v.failures)))
+		if next := now.Add(jitter(exponential(versionPause, w.cfg.BackoffMax, v.failures))); next.After(v.next) {
+			v.next = next // never sooner than after one that did not fail
+		}
 		v.failures++
 		r.failures++
 		r.due = now.Add(wait)

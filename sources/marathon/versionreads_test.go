@@ -1,11 +1,14 @@
 package marathon
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"relay/sources"
@@ -243,6 +246,40 @@ func TestManyAppsWithOldVersions(t *testing.T) {
 		t.Errorf("%d reads of versions at a time", n)
 	}
 	t.Logf("%d tries in %s while they failed", tries, took.Round(time.Millisecond))
+}
+
+// TestVersionsArePaced has a Marathon that answers no version: between two reads there is the pause at least, also
+// after one that failed.
+func TestVersionsArePaced(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var apps []string
+		for i := range 20 {
+			apps = append(apps, fmt.Sprintf(`{"id":"/a%d","version":%q,"labels":{"HAPROXY_GROUP":"external"},%s,%s,"tasks":[%s]}`, i, newVersion, onePort, oneCheck, shownTask("o", oldVersion, "")))
+		}
+		s := &scripted{list: `{"apps":[` + strings.Join(apps, ",") + `]}`, events: beating}
+		w := newScripted(t, s, "http://m1")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := w.Serve(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		var reads []time.Time
+		for i, r := range s.requests {
+			if strings.Contains(r, "/versions/") {
+				reads = append(reads, s.times[i])
+			}
+		}
+		for i := 1; i < len(reads); i++ {
+			if gap := reads[i].Sub(reads[i-1]); gap < versionPause {
+				t.Errorf("a read %s after the last", gap)
+			}
+		}
+		if len(reads) < 5 {
+			t.Errorf("%d reads", len(reads))
+		}
+		time.Sleep(time.Minute) // the writer of the stream notices
+	})
 }
 
 // TestVersionsOfMarathon holds the simulation to what Marathon answers.

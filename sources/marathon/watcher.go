@@ -115,6 +115,9 @@ func (w *Watcher) Serve(ctx context.Context) error {
 
 // Reload implements sources.Source. Without a connection to Marathon it waits for one.
 func (w *Watcher) Reload(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	applied := w.reloads.Ask()
 	w.pending.addFull("asked for by a hook")
 	if err := applied.Wait(ctx); err != nil {

@@ -41,7 +41,7 @@ func TestNothingIsReadBeforeTheFirstEvent(t *testing.T) {
 	load(t, m, "/a")
 	m.SetStreams(marathontest.StreamsSilent)
 	cfg := fastConfig(m.URL())
-	cfg.AttachTimeout = 30 * time.Millisecond
+	cfg.AttachTimeout = 100 * time.Millisecond
 	w, sink, _ := watch(t, cfg)
 	poll(t, "three attempts", func() bool { return m.Requests(marathontest.KindEvents) >= 3 })
 	if n := m.Requests(marathontest.KindList); n != 0 {

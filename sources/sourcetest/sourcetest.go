@@ -15,7 +15,7 @@ import (
 
 const (
 	// patience bounds every wait for something that must happen.
-	patience = 20 * time.Second
+	patience = time.Minute
 	// quiet is how long a test looks whether something happens that must not.
 	quiet = 300 * time.Millisecond
 )

@@ -175,8 +175,11 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 			}
 		})
 	}
-	if !isAnswered(t, address) {
-		t.Error("another client is not answered")
+	// One that is held up by a busy machine is cut off too, and asks again.
+	for deadline := time.Now().Add(20 * time.Second); !isAnswered(t, address); {
+		if time.Now().After(deadline) {
+			t.Fatal("another client is not answered")
+		}
 	}
 }
 
@@ -187,7 +190,7 @@ func TestBodyIsNotWaitedFor(t *testing.T) {
 	// The second one is for no path, and within the limits all the same.
 	for _, head := range []string{"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n", "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n"} {
 		c := send(t, address, head)
-		_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second)) // half of what a head may take
 		answer := make([]byte, len("HTTP/1.1 405"))
 		if _, err := io.ReadFull(c, answer); err != nil || string(answer) != "HTTP/1.1 405" {
 			t.Errorf("%.20q: %q, %v", head, answer, err)
@@ -243,7 +246,7 @@ func TestManyConnections(t *testing.T) {
 	if !isAnswered(t, address) {
 		t.Error("a client that asks is not answered")
 	}
-	open, limit := 0, time.Now().Add(5*time.Second)
+	open, limit := 0, time.Now().Add(30*time.Second)
 	for i, c := range all {
 		if i >= len(all)-40 { // these may be open
 			limit = time.Now()

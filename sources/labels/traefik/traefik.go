@@ -240,7 +240,7 @@ func (r *reader) namedPort(value string) (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("%.40q is no port: write its number, index:0 or name:http", value)
 	case byIndex && n >= len(r.app.Ports):
-		return 0, fmt.Errorf("the app declares %d ports, so that there is none with index %d", len(r.app.Ports), n)
+		return 0, fmt.Errorf("the app declares %s, so that there is none with index %d", counted(len(r.app.Ports), "port"), n)
 	case byIndex:
 		return n, nil
 	}

@@ -90,12 +90,17 @@ func (s *Server) deploy(changes []change, version string, from *origin, force bo
 
 	early := s.opts.PublishLag > 0
 	if early {
+		s.mu.Lock()
 		s.publishDeployment(d, "deployment_info")
+		s.mu.Unlock()
 		sleep(s.ctx, s.opts.PublishLag)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.install(d, from)
+	if !early { // before anything that the deployment does
+		s.publishDeployment(d, "deployment_info")
+	}
 	if s.closed {
 		cancel()
 		return d, nil
@@ -103,7 +108,7 @@ func (s *Server) deploy(changes []change, version string, from *origin, force bo
 	s.spawn(func() {
 		defer close(d.done)
 		defer cancel()
-		s.run(ctx, d, early)
+		s.run(ctx, d)
 	})
 	return d, nil
 }
@@ -167,14 +172,14 @@ func (s *Server) install(d *deployment, from *origin) {
 	s.bus.publish("group_change_success", map[string]any{"groupId": group, "version": d.version})
 }
 
-// run performs the steps of d. announced says that the first one is known already.
-func (s *Server) run(ctx context.Context, d *deployment, announced bool) {
+// run performs the steps of d, of which the first one was announced.
+func (s *Server) run(ctx context.Context, d *deployment) {
 	for i := range d.steps {
-		s.mu.Lock()
-		d.step = i
-		s.mu.Unlock()
-		if i > 0 || !announced {
+		if i > 0 {
+			s.mu.Lock()
+			d.step = i
 			s.publishDeployment(d, "deployment_info")
+			s.mu.Unlock()
 		}
 		var wg sync.WaitGroup
 		for _, a := range d.steps[i].Actions {
@@ -184,7 +189,9 @@ func (s *Server) run(ctx context.Context, d *deployment, announced bool) {
 		if ctx.Err() != nil {
 			break
 		}
+		s.mu.Lock()
 		s.publishDeployment(d, "deployment_step_success")
+		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -218,12 +225,11 @@ func (s *Server) shownPlan(d *deployment) map[string]any {
 	return plan
 }
 
+// publishDeployment publishes an event of the current step. The caller holds s.mu.
 func (s *Server) publishDeployment(d *deployment, eventType string) {
 	if len(d.steps) == 0 {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.bus.publish(eventType, map[string]any{"plan": s.shownPlan(d), "currentStep": d.steps[d.step]})
 }
 

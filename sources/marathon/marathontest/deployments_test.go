@@ -96,25 +96,26 @@ func TestDeploymentEvents(t *testing.T) {
 
 func TestDeploymentStartsBeforeItIsVisible(t *testing.T) {
 	t.Parallel()
-	opts := quick
-	opts.PublishLag = 200 * time.Millisecond
-	opts.Phantom = PhantomTasks()
-	s := Start(t, opts)
-	if err := s.LoadApps(App{Definition: `{"id":"/a","labels":{"v":"old"}}`}); err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan error, 1)
-	go func() { done <- s.Apply(`{"id":"/a","labels":{"v":"new"}}`) }()
-	awaitType(t, s, 0, "deployment_info", "")
-	if !strings.Contains(string(s.AppJSON("/a")), `"old"`) {
-		t.Error("the new definition is visible at deployment_info")
-	}
-	awaitType(t, s, 0, "group_change_success", "")
-	if !strings.Contains(string(s.AppJSON("/a")), `"new"`) {
-		t.Error("the new definition is not visible at group_change_success")
-	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
+	for lag, shown := range map[time.Duration]string{time.Hour: `"old"`, time.Millisecond: `"new"`} {
+		opts := quick
+		opts.PublishLag, opts.Phantom = lag, PhantomTasks()
+		s := Start(t, opts)
+		if err := s.LoadApps(App{Definition: `{"id":"/a","labels":{"v":"old"}}`}); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- s.Apply(`{"id":"/a","labels":{"v":"new"}}`) }()
+		started := awaitType(t, s, 0, "deployment_info", "")
+		if lag == time.Millisecond {
+			awaitType(t, s, started.Seq, "group_change_success", "")
+		}
+		if app := string(s.AppJSON("/a")); !strings.Contains(app, shown) {
+			t.Errorf("%s after deployment_info the app is to be visible: %s", lag, app)
+		}
+		s.Close()
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -16,22 +16,25 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quick are options for tests that wait for deployments.
-var quick = Options{LaunchDelay: time.Millisecond, KillGrace: 10 * time.Millisecond, PublishLag: time.Millisecond}
+// patience bounds every wait for something that must happen, also on a busy machine.
+const patience = time.Minute
+
+// quick are options for tests that wait for deployments. No heartbeat comes between events.
+var quick = Options{LaunchDelay: time.Millisecond, KillGrace: 10 * time.Millisecond, PublishLag: time.Millisecond, Heartbeat: time.Hour}
 
 func client(t *testing.T) *http.Client {
 	t.Helper()
 	tr := &http.Transport{DisableKeepAlives: true, DisableCompression: true}
 	return &http.Client{
 		Transport:     tr,
-		Timeout:       10 * time.Second,
+		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
 func bound(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -97,7 +100,7 @@ func dialEvents(t *testing.T, s *Server, query string, header ...string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	if len(header) == 0 {

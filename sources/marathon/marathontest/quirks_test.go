@@ -195,7 +195,7 @@ func TestReadiness(t *testing.T) {
 	opts.ManualReadiness, opts.Phantom = true, PhantomTasks()
 	s := Start(t, opts)
 	apply(t, s, `{"id":"/a","readinessChecks":[{"portName":"http-api"}]}`)
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(patience)
 	for len(s.Tasks("/a")) == 0 || s.Tasks("/a")[0].State != "TASK_RUNNING" {
 		if time.Now().After(deadline) {
 			t.Fatal("the task does not run")

@@ -30,7 +30,7 @@ func readApp(t *testing.T, s *Server, id string) (app struct {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s: not so in time", what)
 		}
@@ -40,35 +40,36 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // A task with a health check runs while it boots, one without runs only then. Neither serves before.
 func TestBoot(t *testing.T) {
 	t.Parallel()
-	for _, checks := range []string{"", `,"healthChecks":[{"protocol":"HTTP"}]`} {
+	for checks, state := range map[string]string{"": "TASK_STARTING", `,"healthChecks":[{"protocol":"HTTP"}]`: "TASK_RUNNING"} {
 		s := Start(t, quick)
-		s.SetBoot("/a", 300*time.Millisecond)
+		s.SetBoot("/boots", time.Hour)
+		apply(t, s, `{"id":"/boots","instances":1`+checks+`}`)
+		eventually(t, "it boots", func() bool {
+			tasks := s.Tasks("/boots")
+			return len(tasks) == 1 && tasks[0].State == state
+		})
+		task := s.Tasks("/boots")[0]
+		if status, _, _ := call(t, "GET", taskURL(task), ""); status != http.StatusServiceUnavailable {
+			t.Errorf("%q: it answers %d while it boots", checks, status)
+		}
+		if _, alive := task.health(); alive || s.Tasks("/boots")[0].State != state {
+			t.Errorf("%q: it counts as ready and does not serve", checks)
+		}
+
+		const boot = 50 * time.Millisecond
+		s.SetBoot("/a", boot)
 		apply(t, s, `{"id":"/a","instances":1`+checks+`}`)
-		early := false
-		for started := time.Now(); ; {
+		eventually(t, "it serves", func() bool {
 			tasks := s.Tasks("/a")
-			if len(tasks) == 0 || tasks[0].State == "TASK_STAGING" {
-				time.Sleep(time.Millisecond)
-				continue
-			}
-			_, alive := tasks[0].health()
-			status, header, _ := call(t, "GET", fmt.Sprintf("http://127.0.0.1:%d/", tasks[0].Ports[0]), "")
-			if status == http.StatusServiceUnavailable {
-				early = true
-				if alive || checks == "" && tasks[0].State == "TASK_RUNNING" {
-					t.Errorf("%q: it counts as ready and does not serve", checks)
-				}
-				continue
-			}
-			if took := time.Since(started); took < 300*time.Millisecond || header.Get("X-Serves-Since") == "" {
-				t.Errorf("%q: it serves after %s, header %v", checks, took, header)
-			}
-			break
+			return len(tasks) == 1 && tasks[0].State == "TASK_RUNNING" && len(tasks[0].Health) == strings.Count(checks, "protocol")
+		})
+		task = s.Tasks("/a")[0]
+		status, header, _ := call(t, "GET", taskURL(task), "")
+		staged, err := time.Parse(timeLayout, task.StagedAt)
+		serves, err2 := time.Parse(time.RFC3339Nano, header.Get("X-Serves-Since"))
+		if err != nil || err2 != nil || status != http.StatusOK || serves.Sub(staged) < boot {
+			t.Errorf("%q: staged at %s, it answers %d, and serves since %q", checks, task.StagedAt, status, header.Get("X-Serves-Since"))
 		}
-		if !early {
-			t.Errorf("%q: nobody saw it boot", checks)
-		}
-		waitIdle(t, s)
 	}
 }
 
@@ -89,8 +90,8 @@ func TestCrashLoop(t *testing.T) {
 	if _, _, list := call(t, "GET", s.URL()+"/v2/apps?embed=apps.tasks", ""); strings.Contains(list, "lastTaskFailure") {
 		t.Error("a list tells of it, unasked")
 	}
+	s.SetBoot("/a", 0) // first: a task in between would neither serve nor fail
 	s.StopCrashLoop("/a")
-	s.SetBoot("/a", 0)
 	waitIdle(t, s)
 }
 

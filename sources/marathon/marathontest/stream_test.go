@@ -64,9 +64,7 @@ func TestEventStreamAccept(t *testing.T) {
 
 func TestStreamFaults(t *testing.T) {
 	t.Parallel()
-	opts := quick
-	opts.Heartbeat = time.Hour
-	s := Start(t, opts)
+	s := Start(t, quick)
 	w := dialEvents(t, s, "")
 	w.header()
 	w.event()
