@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"relay/collator/routing"
+	"relay/internal/plural"
 	"relay/internal/problem"
 )
 
@@ -27,7 +28,7 @@ func (f *fleetState) reportACME() {
 	var problems []problem.Problem
 	if gap.domains > 0 {
 		problems = []problem.Problem{{Subject: "acme-app", Reason: fmt.Sprintf(
-			"app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", gap.app, gap.lacks, counted(gap.domains, "domain"))}}
+			"app %s %s (--acme-app): ACME challenges for %s (MARATHON_ACME_n_DOMAIN) get 503", gap.app, gap.lacks, plural.Of(gap.domains, "domain"))}}
 	}
 	f.c.problems.set(owner{problem.Fleet, f.Name, inACME, ""}, problems...)
 }

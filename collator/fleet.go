@@ -10,6 +10,7 @@ import (
 	"relay/certs"
 	"relay/collator/history"
 	"relay/collator/routing"
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/xds"
@@ -260,7 +261,7 @@ func lossProblems(domain string, losses []routing.Loss) (problems []problem.Prob
 	}
 	for p, n := range lost {
 		if over := n - maxLosses; over > 0 {
-			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: fmt.Sprintf("port %d does not get %s more", p.Port, counted(over, "path"))})
+			problems = append(problems, problem.Problem{App: p.App, Subject: domain, Domain: domain, Reason: fmt.Sprintf("port %d does not get %s more", p.Port, plural.Of(over, "path"))})
 		}
 	}
 	return problems

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/sources"
 )
@@ -78,19 +79,11 @@ func (x *groupIndex) seen() string {
 	})
 	var words []string
 	for _, group := range groups[:min(len(groups), maxGroupsSeen)] {
-		words = append(words, fmt.Sprintf("%s (%s)", sources.Clip(group), counted(x.apps[group], "app")))
+		words = append(words, fmt.Sprintf("%s (%s)", sources.Clip(group), plural.Of(x.apps[group], "app")))
 	}
 	list := strings.Join(words, ", ")
 	if more := len(groups) - maxGroupsSeen; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
 	return "groups seen: " + list
-}
-
-// counted is a number of things, such as "1 app" or "3 apps".
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }

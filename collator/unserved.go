@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"relay/collator/routing"
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/sources"
 )
@@ -59,7 +60,7 @@ func (c *Collator) unservedProblems(app *sources.App) []problem.Problem {
 		return nil
 	}
 	if more > 0 {
-		first.Reason += fmt.Sprintf("; so it is with %s more", counted(more, "port"))
+		first.Reason += fmt.Sprintf("; so it is with %s more", plural.Of(more, "port"))
 	}
 	return []problem.Problem{*first}
 }

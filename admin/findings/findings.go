@@ -12,6 +12,7 @@ import (
 
 	"relay/admin/api"
 	"relay/internal/failure"
+	"relay/internal/plural"
 )
 
 // list collects findings.
@@ -124,7 +125,7 @@ func (l *list) traffic(apps []string, load *api.Load, last []api.Failure, all *i
 			level = api.OK
 		}
 		l.add(level, plain(do), "%s failed with %s%s, %s: %s",
-			plural(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), plain(text))
+			plural.Of(sum.count, "request"), sum.last.Code, among(last, all), whose(sum.last), plain(text))
 	}
 }
 
@@ -223,13 +224,6 @@ func share(part, all float64) string {
 		return "All"
 	}
 	return strconv.Itoa(max(1, int(100*part/all))) + " %"
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return strconv.Itoa(n) + " " + what + "s"
 }
 
 func verb(n int, one, several string) string {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"relay/admin/api"
+	"relay/internal/plural"
 )
 
 // probes says what fails that is asked from outside. If all of it fails, that is critical: nobody may get in.
@@ -27,5 +28,5 @@ func (l *list) probes(p *api.ProbesStatus) {
 	if p.Failing > 1 {
 		which += fmt.Sprintf("; and %d more", p.Failing-1)
 	}
-	l.add(level, "see /probes of the admin endpoint: each step, and what was seen", "%d of %s from %s %s%s", p.Failing, plural(p.Asked, "probe"), p.Place, verb(p.Failing, "fails", "fail"), which)
+	l.add(level, "see /probes of the admin endpoint: each step, and what was seen", "%d of %s from %s %s%s", p.Failing, plural.Of(p.Asked, "probe"), p.Place, verb(p.Failing, "fails", "fail"), which)
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"relay/admin/api"
+	"relay/internal/plural"
 	"relay/internal/problem"
 )
 
@@ -69,9 +70,9 @@ func (l *list) failing(s *api.Status) {
 		}
 	}
 	if n := s.Counts.Failing - told; n > 0 {
-		more := plural(n, "problem")
+		more := plural.Of(n, "problem")
 		if told > 0 {
-			more = plural(n, "more problem")
+			more = plural.Of(n, "more problem")
 		}
 		l.add(api.Warning, "see the problems", "%s %s requests, or %s changes from Envoys", more, verb(n, "costs", "cost"), verb(n, "keeps", "keep"))
 	}
@@ -83,7 +84,7 @@ func (l *list) leftOut(s *api.Status) {
 	if n == 0 {
 		return
 	}
-	l.add(api.Warning, "see the problems, or the page of the domain: a label may be mistyped", "%s %s not served, though an app asks for %s", plural(n, "domain"), verb(n, "is", "are"), verb(n, "it", "them"))
+	l.add(api.Warning, "see the problems, or the page of the domain: a label may be mistyped", "%s %s not served, though an app asks for %s", plural.Of(n, "domain"), verb(n, "is", "are"), verb(n, "it", "them"))
 	for _, g := range s.Worst {
 		if g.Severity == problem.Ignored && g.About == "app" && len(g.Problems) > 0 {
 			l.problem(api.Warning, g.Subject+": ", g.Problems[0])
@@ -108,7 +109,7 @@ func catchingUp(fleets []api.FleetStatus) string {
 	if behind == 0 {
 		return ""
 	}
-	return "; " + plural(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
+	return "; " + plural.Of(behind, "Envoy") + " " + verb(behind, "catches", "catch") + " up"
 }
 
 func (l *list) fleet(f api.FleetStatus, s *api.Status) {
@@ -119,10 +120,10 @@ func (l *list) fleet(f api.FleetStatus, s *api.Status) {
 	case f.Envoys == 0:
 		l.add(api.Warning, look, "Fleet %s: no Envoy is connected", f.Name)
 	case n > 0:
-		l.add(api.Warning, look, "Fleet %s: %s %s left in the last hour, such as %s", f.Name, plural(n, "Envoy"), verb(n, "has", "have"), f.Disconnected[0].ID)
+		l.add(api.Warning, look, "Fleet %s: %s %s left in the last hour, such as %s", f.Name, plural.Of(n, "Envoy"), verb(n, "has", "have"), f.Disconnected[0].ID)
 	}
 	if n := f.Rejecting; n > 0 {
-		what := fmt.Sprintf("%s %s what %s sent", plural(n, "Envoy"), verb(n, "rejects", "reject"), verb(n, "it is", "they are"))
+		what := fmt.Sprintf("%s %s what %s sent", plural.Of(n, "Envoy"), verb(n, "rejects", "reject"), verb(n, "it is", "they are"))
 		if len(f.Rejected) > 0 {
 			r := f.Rejected[0]
 			what = fmt.Sprintf("Envoy %s rejects %s: %s%s", r.Envoy, r.Resource, r.Error, others(n-1, "so"))
@@ -147,9 +148,9 @@ func (l *list) certificates(s *api.Status) {
 		}
 	}
 	if n := c.Soon; n > 0 {
-		l.add(api.Warning, renew, "%s in use %s in less than 21 days", plural(n, "certificate"), verb(n, "expires", "expire"))
+		l.add(api.Warning, renew, "%s in use %s in less than 21 days", plural.Of(n, "certificate"), verb(n, "expires", "expire"))
 	}
 	if n := c.Uncovered; n > 0 {
-		l.add(api.Warning, "see the domains without a certificate", "%s %s no certificate and should have one", plural(n, "domain"), verb(n, "has", "have"))
+		l.add(api.Warning, "see the domains without a certificate", "%s %s no certificate and should have one", plural.Of(n, "domain"), verb(n, "has", "have"))
 	}
 }

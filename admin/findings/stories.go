@@ -11,6 +11,7 @@ import (
 	"relay/admin/api"
 	"relay/collator/explain"
 	"relay/internal/failure"
+	"relay/internal/plural"
 	"relay/internal/problem"
 )
 
@@ -53,7 +54,7 @@ func OfApp(s *api.AppStory, sources []api.Source, now time.Time) []api.Finding {
 	if routed && t.in == 0 && t.sleeps() {
 		return l.sorted(t.asleep())
 	}
-	return l.sorted("All is well: " + plural(t.in, "instance") + " in rotation")
+	return l.sorted("All is well: " + plural.Of(t.in, "instance") + " in rotation")
 }
 
 // failsByTraefik reports whether a label of Traefik, which is read, is not understood.
@@ -115,7 +116,7 @@ func OfDomain(s *api.DomainStory, e *explain.Explanation, sources []api.Source, 
 	if t.in == 0 && t.sleeps() {
 		return l.sorted(t.asleep())
 	}
-	return l.sorted("It is served by " + plural(t.in, "task") + "; " + plural(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
+	return l.sorted("It is served by " + plural.Of(t.in, "task") + "; " + plural.Of(envoys, "Envoy") + " " + verb(envoys, "has", "have") + " all of it")
 }
 
 // firstIf tells of sources of apps now, if it is the time to: before what would be another thing
@@ -166,7 +167,7 @@ func (l *list) refused(e *explain.Explanation, failures []api.Failure, now time.
 		slices.Sort(networks)
 		networks = slices.Compact(networks)
 		l.add(level, "if the client should be let in, add its network to HAPROXY_n_BACKEND_NETWORK_ALLOWED_ACL; if its address is that of a balancer, name that in trusted-proxies",
-			"Only clients from %s are let in: %s got 403 (forbidden), %s", strings.Join(networks[:min(len(networks), 5)], ", "), plural(sum.count, "request"), whose(sum.last))
+			"Only clients from %s are let in: %s got 403 (forbidden), %s", strings.Join(networks[:min(len(networks), 5)], ", "), plural.Of(sum.count, "request"), whose(sum.last))
 	}
 	return rest
 }

@@ -8,6 +8,7 @@ import (
 
 	"relay/admin/api"
 	"relay/collator/explain"
+	"relay/internal/plural"
 )
 
 // tasks are those of the ports that requests go to.
@@ -103,7 +104,7 @@ func (l *list) tasks(t tasks) {
 	case t.unreachable == t.in:
 		l.add(api.Critical, connect, "No task of %s takes connections: %s", who, t.connect)
 	case t.unreachable > 0:
-		l.add(api.Warning, connect, "%d of %s of %s %s no connections: %s", t.unreachable, plural(t.in, "task"), who, verb(t.unreachable, "takes", "take"), t.connect)
+		l.add(api.Warning, connect, "%d of %s of %s %s no connections: %s", t.unreachable, plural.Of(t.in, "task"), who, verb(t.unreachable, "takes", "take"), t.connect)
 	}
 }
 
@@ -154,5 +155,5 @@ func others(n int, joint string) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s %s %s", joint, verb(n, "does", "do"), plural(n, "other Envoy"))
+	return fmt.Sprintf("; %s %s %s", joint, verb(n, "does", "do"), plural.Of(n, "other Envoy"))
 }

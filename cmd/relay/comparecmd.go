@@ -13,6 +13,7 @@ import (
 	"relay/collator"
 	"relay/compare"
 	"relay/compare/marathonlb"
+	"relay/internal/plural"
 	"relay/internal/relay"
 )
 
@@ -114,7 +115,7 @@ func outcome(report *compare.Report) error {
 	different, _, _ := report.Counts()
 	switch {
 	case different > 0:
-		return exitStatus{errors.New(count(different, "thing is different", "things are different")), statusDifferent}
+		return exitStatus{errors.New(plural.Of(different, "thing is different", "things are different")), statusDifferent}
 	case report.Interrupted:
 		return notCompared(errors.New("interrupted before all was compared"))
 	}

@@ -10,6 +10,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -199,7 +200,7 @@ func (c *deploymentCmd) walk(ctx context.Context, relay *client.Client, p printe
 }
 
 func changeText(c api.DeploymentChange) string {
-	text := fmt.Sprintf("%s: %s in place of %d: %s", c.App, count(c.To, "instance", "instances"), c.From, c.Why)
+	text := fmt.Sprintf("%s: %s in place of %d: %s", c.App, plural.Of(c.To, "instance"), c.From, c.Why)
 	if len(c.Kill) > 0 {
 		text += "; stops " + terminal.Joined(c.Kill, 5)
 	}
@@ -223,7 +224,7 @@ func (p printer) step(s api.DeploymentStep) {
 func (p printer) deployment(d api.Deployment) {
 	p.line("%s  %s", p.screen.Styled(terminal.Bold, d.Group), p.screen.Styled(deploymentState(d).Style, deploymentState(d).Text))
 	if d.To != "" {
-		p.pair("takes over", fmt.Sprintf("%s, with %s in the end", d.To, count(d.Target, "instance", "instances")))
+		p.pair("takes over", fmt.Sprintf("%s, with %s in the end", d.To, plural.Of(d.Target, "instance")))
 		p.pair("from", strings.Join(d.From, ", "))
 	}
 	for _, app := range d.Apps {

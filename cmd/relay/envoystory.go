@@ -10,6 +10,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -127,7 +128,7 @@ func certificateStory(ctx context.Context, relay *client.Client, name string, p 
 
 func (p printer) certificate(c api.CertificateStory) {
 	days := daysLeft(c.Certificate)
-	p.line("%s: %s", p.screen.Styled(terminal.Bold, c.Source+"/"+c.Name), p.screen.Styled(days.Style, count(c.DaysLeft, "day", "days")+" left"))
+	p.line("%s: %s", p.screen.Styled(terminal.Bold, c.Source+"/"+c.Name), p.screen.Styled(days.Style, plural.Of(c.DaysLeft, "day")+" left"))
 	until := c.NotAfter.UTC().Format(time.DateOnly)
 	if c.EndsWithIssuer != "" {
 		until += ", with its issuer " + c.EndsWithIssuer

@@ -8,6 +8,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -284,7 +285,7 @@ func changedFor(c api.Change) string {
 	case len(c.Apps) == 0:
 		return ""
 	case c.AppCount > 1:
-		return count(c.AppCount, "app", "apps")
+		return plural.Of(c.AppCount, "app")
 	}
 	return c.Apps[0]
 }

@@ -146,14 +146,6 @@ func rate(perSecond float64) string {
 	return fmt.Sprintf("%.0f", perSecond)
 }
 
-// count writes a number and what it counts.
-func count(n int, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, more)
-}
-
 // clock writes a moment of a list.
 func clock(t time.Time) string {
 	if t.IsZero() {

@@ -8,6 +8,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/internal/terminal"
 )
@@ -63,7 +64,7 @@ func (p printer) allProblems(all api.Problems, limit int) {
 		p.group(g)
 	}
 	if all.MoreGroups > 0 {
-		p.line("\n%s: -o json --limit 0 has all, --filter TEXT shows those with a text in them", count(all.MoreGroups, "more thing has problems", "more things have problems"))
+		p.line("\n%s: -o json --limit 0 has all, --filter TEXT shows those with a text in them", plural.Of(all.MoreGroups, "more thing has problems", "more things have problems"))
 	}
 }
 

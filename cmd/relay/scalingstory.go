@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"relay/admin/api"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -23,7 +24,7 @@ func (p printer) scaling(s *api.Scaling) {
 	p.pair("next", s.Text)
 	p.pair("size", s.Size)
 	p.pair("trouble", s.Trouble)
-	wanted := count(s.Instances, "instance", "instances")
+	wanted := plural.Of(s.Instances, "instance")
 	if s.Before > 0 {
 		wanted += fmt.Sprintf("; it wakes with %d", s.Before)
 	}
@@ -31,11 +32,11 @@ func (p printer) scaling(s *api.Scaling) {
 		p.pair("wanted", wanted)
 	}
 	if s.Waiting > 0 {
-		p.pair("waiting", count(s.Waiting, "request", "requests")+", until it has started")
+		p.pair("waiting", plural.Of(s.Waiting, "request")+", until it has started")
 	}
 	for _, q := range s.Queues {
 		p.pair(fmt.Sprintf("queue of %d", q.Port), fmt.Sprintf("at most %s an instance; %d in progress, %d of at most %d waiting",
-			count(q.Concurrency, "request", "requests"), q.InProgress, q.Waiting, q.Length))
+			plural.Of(q.Concurrency, "request"), q.InProgress, q.Waiting, q.Length))
 	}
 	for _, e := range s.Events[:min(len(s.Events), shownOfStory)] {
 		p.screen.Hanging(fmt.Sprintf("  %s  %s: ", clock(e.Time), e.Kind), "                       ", e.Text)
@@ -55,10 +56,10 @@ func (p printer) scalingSums(s *api.ScalingStatus) {
 	}
 	text := "no app asks for it"
 	if all > 0 {
-		text = count(all, "app", "apps") + ": " + strings.Join(parts, ", ")
+		text = plural.Of(all, "app") + ": " + strings.Join(parts, ", ")
 	}
 	if s.Queued > 0 {
-		text += "; " + count(s.Queued, "request waits", "requests wait") + " in queues"
+		text += "; " + plural.Of(s.Queued, "request waits", "requests wait") + " in queues"
 	}
 	p.pair("scaling", text)
 }
@@ -68,7 +69,7 @@ func (p printer) wakes(s *api.ScalingStatus) {
 	if s == nil || len(s.Wakes) == 0 {
 		return
 	}
-	p.title("Apps that requests wait for: " + count(s.Waiting, "request", "requests"))
+	p.title("Apps that requests wait for: " + plural.Of(s.Waiting, "request"))
 	var rows [][]terminal.Cell
 	for _, w := range s.Wakes {
 		since := unknown

@@ -10,6 +10,7 @@ import (
 	"relay/admin/api"
 	"relay/admin/client"
 	"relay/admin/findings"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -120,7 +121,7 @@ func (p printer) fleets(fleets []api.FleetStatus, at time.Time) {
 			if n == 1 {
 				verb = "does"
 			}
-			text := fmt.Sprintf("%d of %s of fleet %s %s not report requests, such as %s", n, count(f.Envoys, "Envoy", "Envoys"), f.Name, verb, f.NotReported[0].ID)
+			text := fmt.Sprintf("%d of %s of fleet %s %s not report requests, such as %s", n, plural.Of(f.Envoys, "Envoy"), f.Name, verb, f.NotReported[0].ID)
 			p.screen.Paragraph("  ", text+": relay bootstrap makes a bootstrap that does")
 		}
 	}
@@ -143,7 +144,7 @@ func (p printer) sources(sources []api.Source) {
 
 func (p printer) sums(s api.Status) {
 	p.pair("served", s.Summary)
-	p.pair("counted", fmt.Sprintf("%s, %s, %s", count(s.Counts.Apps, "app", "apps"), count(s.Counts.Domains, "domain", "domains"), count(s.Counts.Endpoints, "instance", "instances")))
+	p.pair("counted", fmt.Sprintf("%s, %s, %s", plural.Of(s.Counts.Apps, "app"), plural.Of(s.Counts.Domains, "domain"), plural.Of(s.Counts.Endpoints, "instance")))
 	traffic := "none reported"
 	if s.Load != nil {
 		traffic = fmt.Sprintf("%s requests a second, %s errors a second", rate(s.Load.Requests), rate(s.Load.Errors))
@@ -176,7 +177,7 @@ func (p printer) worstProblems(s api.Status) {
 		p.group(g)
 	}
 	if more := max(0, len(s.Worst)-shownWorst) + s.MoreGroups; more > 0 {
-		p.line("%s", count(more, "more thing has problems", "more things have problems"))
+		p.line("%s", plural.Of(more, "more thing has problems", "more things have problems"))
 	}
 }
 

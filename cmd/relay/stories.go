@@ -12,6 +12,7 @@ import (
 	"relay/admin/api"
 	"relay/admin/client"
 	"relay/collator/explain"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -135,7 +136,7 @@ func loadText(load *api.Load, failures *int) string {
 		parts = append(parts, "none reported")
 	}
 	if failures != nil {
-		parts = append(parts, count(*failures, "failure", "failures")+" in the last hour")
+		parts = append(parts, plural.Of(*failures, "failure")+" in the last hour")
 	}
 	return strings.Join(parts, "; ")
 }
@@ -188,7 +189,7 @@ func (p printer) port(port api.Port, sleeps bool) {
 		p.pair("TCP", port.TCP.Text)
 	}
 	if w := port.Waiting; w != nil {
-		p.pair("waiting", fmt.Sprintf("%s for their turn, at %.4g a second: the last one in about %.0f s", count(w.Connections, "new connection waits", "new connections wait"), w.PerSecond, w.Left))
+		p.pair("waiting", fmt.Sprintf("%s for their turn, at %.4g a second: the last one in about %.0f s", plural.Of(w.Connections, "new connection waits", "new connections wait"), w.PerSecond, w.Left))
 	}
 	if r := port.Rebalance; r != nil {
 		p.pair("rebalancing", r.Phase+": "+r.Text)

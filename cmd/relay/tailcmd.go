@@ -11,6 +11,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -93,7 +94,7 @@ func (t *tailed) notice(n api.Notice) {
 		return
 	}
 	if n.Skipped > 0 {
-		fmt.Fprintf(t.out.err, "relay: %s not shown: there are too many to show each\n", count(int(min(n.Skipped, 1<<31)), "request is", "requests are"))
+		fmt.Fprintf(t.out.err, "relay: %s not shown: there are too many to show each\n", plural.Of(n.Skipped, "request is", "requests are"))
 	}
 	if text != t.said {
 		fmt.Fprintf(t.out.err, "relay: %s\n", text)

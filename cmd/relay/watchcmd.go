@@ -11,6 +11,7 @@ import (
 
 	"relay/admin/api"
 	"relay/admin/client"
+	"relay/internal/plural"
 	"relay/internal/terminal"
 )
 
@@ -133,7 +134,7 @@ func (p printer) problemEvent(e api.ProblemEvent) {
 
 func (p printer) statusEvent(s api.Status) {
 	l := worst(s.Findings)
-	text := fmt.Sprintf("%s; %s, %d cost requests", s.Summary, count(s.Counts.Problems, "problem", "problems"), s.Counts.Failing)
+	text := fmt.Sprintf("%s; %s, %d cost requests", s.Summary, plural.Of(s.Counts.Problems, "problem"), s.Counts.Failing)
 	if s.Load != nil {
 		text += fmt.Sprintf("; %s requests a second, %s errors a second", rate(s.Load.Requests), rate(s.Load.Errors))
 	}

@@ -3,6 +3,7 @@ package explain
 import (
 	"fmt"
 
+	"relay/internal/plural"
 	"relay/sources"
 )
 
@@ -31,5 +32,5 @@ func requestLimitWords(l *sources.RequestLimits) (words []string) {
 }
 
 func rateWords(r sources.Rate) string {
-	return fmt.Sprintf("%s in %s, and %d at once", numbered(r.Requests, "request", "requests"), r.Per, r.Burst)
+	return fmt.Sprintf("%s in %s, and %d at once", plural.Of(r.Requests, "request"), r.Per, r.Burst)
 }

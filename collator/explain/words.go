@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"relay/collator/routing"
+	"relay/internal/plural"
 	"relay/sources"
 )
 
@@ -97,7 +98,7 @@ func limitWords(h sources.HTTP) []string {
 		say("requests, streams and WebSockets end after %s", h.MaxStreamDuration)
 	}
 	if h.NumRetries != nil {
-		say("up to %s", numbered(*h.NumRetries, "retry", "retries"))
+		say("up to %s", plural.Of(*h.NumRetries, "retry", "retries"))
 	}
 	if len(h.RetryOn) > 0 {
 		say("retries on %s", strings.Join(h.RetryOn, ", "))
@@ -175,7 +176,7 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 		words = append(words, lastingWords(*port.TCP)...)
 	}
 	if q := port.Queue; q != nil {
-		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %s at one time, and %s for up to %s", numbered(q.Concurrency, "request", "requests"), numbered(q.Length, "more waits", "more wait"), cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
+		words = append(words, fmt.Sprintf("with --scaling, an instance has at most %s at one time, and %s for up to %s", plural.Of(q.Concurrency, "request"), plural.Of(q.Length, "more waits", "more wait"), cmp.Or(q.Timeout, sources.DefaultQueueTimeout)))
 	}
 	u := port.Upstream
 	if u == nil {
@@ -212,18 +213,10 @@ func connectionWords(port sources.Port, lacksAuthority bool) []string {
 		what, several string
 	}{{u.MaxConnections, "connection", "connections"}, {u.MaxPendingRequests, "waiting request", "waiting requests"}, {u.MaxRequests, "request at a time", "requests at a time"}} {
 		if limit.n != 0 {
-			say("at most %s from each Envoy", numbered(limit.n, limit.what, limit.several))
+			say("at most %s from each Envoy", plural.Of(limit.n, limit.what, limit.several))
 		}
 	}
 	return words
-}
-
-// numbered is a number of things.
-func numbered[N int | uint32](n N, one, several string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, several)
 }
 
 // orElse is a duration, or what it means that there is none.

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"relay/collator"
+	"relay/internal/plural"
 	"relay/internal/problem"
 )
 
@@ -50,7 +51,7 @@ func (r *checker) sayProblems(problems []problem.Problem) {
 func (r *checker) sayClosed(closed []collator.ClosedDomain, problems []problem.Problem) {
 	for i, domain := range closed {
 		if i == maxNotes {
-			fmt.Fprintf(r.out, "closed and %s\n", numbered(len(closed)-i, "more domain"))
+			fmt.Fprintf(r.out, "closed and %s\n", plural.Of(len(closed)-i, "more domain"))
 			return
 		}
 		why := "a restriction that is asked for cannot be kept"

@@ -8,6 +8,7 @@ import (
 	"relay/collator"
 	"relay/collator/envoy"
 	"relay/internal/hostname"
+	"relay/internal/plural"
 )
 
 // limitsOf says what of a fleet's apps Envoys lack that are older than each of FeaturesSince; nothing if that is
@@ -100,13 +101,13 @@ func (l *limits) look(fleet string, app collator.AppView, since map[string]int) 
 func (l *limits) words() string {
 	var lacks []string
 	if len(l.closed) > 0 {
-		lacks = append(lacks, fmt.Sprintf("answer 403 for %s with %s (%s)", numbered(len(l.closed), "app"), orWords(l.restrictions), someOf(l.closed, maxApps)))
+		lacks = append(lacks, fmt.Sprintf("answer 403 for %s with %s (%s)", plural.Of(len(l.closed), "app"), orWords(l.restrictions), someOf(l.closed, maxApps)))
 	}
 	if len(l.without) > 0 {
-		lacks = append(lacks, fmt.Sprintf("serve %s without the %s that %s for (%s)", numbered(len(l.without), "app"), orWords(l.conveniences), theyAsk(len(l.without)), someOf(l.without, maxApps)))
+		lacks = append(lacks, fmt.Sprintf("serve %s without the %s that %s for (%s)", plural.Of(len(l.without), "app"), orWords(l.conveniences), theyAsk(len(l.without)), someOf(l.without, maxApps)))
 	}
 	if l.wildcards > 0 {
-		lacks = append(lacks, fmt.Sprintf("answer 404 for hosts below %s", numbered(l.wildcards, "wildcard domain")))
+		lacks = append(lacks, fmt.Sprintf("answer 404 for hosts below %s", plural.Of(l.wildcards, "wildcard domain")))
 	}
 	if len(lacks) == 0 {
 		return ""
@@ -116,14 +117,6 @@ func (l *limits) words() string {
 		why = fmt.Sprintf("they do not know %s, and get no filters of domains that ask for that: ", orWords(l.unknown))
 	}
 	return fmt.Sprintf("%sthey %s. Install Envoy 1.%d or newer (docs/compatibility.md)", why, strings.Join(lacks, ", and "), l.minor)
-}
-
-// numbered is a number of things.
-func numbered(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func theyAsk(n int) string {

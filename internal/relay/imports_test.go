@@ -14,23 +14,23 @@ func TestImports(t *testing.T) {
 	t.Parallel()
 	// The stages, and those whose packages each may import beside its own.
 	allowed := map[string][]string{
-		"sources": {"internal/coalesce", "internal/crypt", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/probelabel", "internal/problem", "internal/secret", "internal/state", "credentials"},
+		"sources": {"internal/coalesce", "internal/crypt", "internal/files", "internal/hostname", "internal/outgoing", "internal/panics", "internal/plural", "internal/probelabel", "internal/problem", "internal/secret", "internal/state", "credentials"},
 		"certs":   {"internal/coalesce", "internal/files", "internal/hostname", "internal/scrape", "internal/outgoing", "internal/panics", "internal/problem", "internal/secret", "internal/state", "credentials"},
 		"xds":     {"internal/scrape", "internal/guard", "internal/panics"}, "deploy": nil, "docs": nil, "proxytlv": nil,
 		// What apps name and nobody is to see.
 		"credentials":       {"internal/coalesce", "internal/files", "internal/panics", "internal/problem", "internal/secret", "internal/state"},
 		"traffic":           {"internal/failure", "internal/panics", "internal/scrape"},
-		"scaling":           {"sources", "traffic", "internal/authz", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/problem", "internal/questions", "internal/ratelimit", "internal/scrape", "internal/secret"},
+		"scaling":           {"sources", "traffic", "internal/authz", "internal/failure", "internal/files", "internal/ignored", "internal/outgoing", "internal/panics", "internal/plural", "internal/problem", "internal/questions", "internal/ratelimit", "internal/scrape", "internal/secret"},
 		"connections":       {"sources", "traffic", "internal/failure", "internal/panics", "internal/problem", "internal/questions", "internal/ratelimit", "internal/scrape"},
-		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/problem", "internal/secret", "internal/terminal", "internal/probelabel"},
-		"collator":          {"sources", "certs", "credentials", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/problem", "internal/secret", "internal/probelabel", "internal/authz", "internal/questions", "internal/ratelimit"},
+		"admin":             {"collator", "xds", "scaling", "internal/coalesce", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/plural", "internal/problem", "internal/secret", "internal/terminal", "internal/probelabel"},
+		"collator":          {"sources", "certs", "credentials", "xds", "proxytlv", "internal/failure", "internal/ignored", "internal/scrape", "internal/hostname", "internal/panics", "internal/plural", "internal/problem", "internal/secret", "internal/probelabel", "internal/authz", "internal/questions", "internal/ratelimit"},
 		"internal/coalesce": {"internal/panics"}, "internal/files": {"internal/panics", "internal/secret"}, "internal/state": {"internal/secret"},
 		"passwords":      {"sources", "internal/authz", "internal/crypt", "internal/panics", "internal/questions"},
 		"internal/authz": nil, "internal/clidocs": nil, "internal/crypt": nil, "internal/failure": nil, "internal/ignored": nil,
 		"internal/graphite": {"internal/panics", "internal/logs"},
-		"internal/guard":    nil, "internal/ratelimit": {"internal/questions"}, "internal/questions": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
+		"internal/guard":    nil, "internal/ratelimit": {"internal/questions"}, "internal/questions": nil, "internal/scrape": nil, "internal/hostname": nil, "internal/outgoing": nil, "internal/panics": nil, "internal/plural": nil, "internal/problem": nil, "internal/secret": nil, "internal/terminal": nil,
 		"probe":         {"admin", "internal/failure", "internal/files", "internal/guard", "internal/panics", "internal/scrape", "internal/secret", "internal/terminal", "internal/probelabel"},
-		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
+		"statuspage":    {"admin", "internal/files", "internal/panics", "internal/plural", "internal/scrape", "internal/guard", "internal/outgoing", "internal/secret"},
 		"internal/logs": {"internal/panics"},
 		// The public page is made of what places answer, and knows nothing else of Relay.
 		"internal/probelabel": nil,
@@ -39,7 +39,7 @@ func TestImports(t *testing.T) {
 		// The program is made of all of them.
 		"internal/relay": {
 			"sources", "certs", "credentials", "collator", "xds", "traffic", "scaling", "connections", "admin", "statuspage", "probe", "passwords",
-			"internal/failure", "internal/files", "internal/graphite", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state", "internal/logs", "internal/authz",
+			"internal/failure", "internal/files", "internal/graphite", "internal/ignored", "internal/scrape", "internal/guard", "internal/hostname", "internal/panics", "internal/plural", "internal/problem", "internal/ratelimit", "internal/secret", "internal/state", "internal/logs", "internal/authz",
 		},
 		// What the demo and the scenarios run, and the scenarios: no part of the program.
 		"internal/testbed": {"certs"},
@@ -89,8 +89,8 @@ func TestImportsOfTheCollator(t *testing.T) {
 		"relay/collator/routing": {"relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/internal/problem", "relay/sources", "relay/certs", "relay/credentials", "relay/internal/secret"},
 		"relay/collator/envoy":   {"relay/credentials", "relay/proxytlv", "relay/internal/failure", "relay/internal/hostname", "relay/internal/ignored", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds", "relay/internal/panics", "relay/internal/authz", "relay/internal/questions", "relay/internal/ratelimit", "relay/internal/secret"},
 		"relay/collator/history": {"relay/sources", "relay/xds"},
-		"relay/collator":         {"relay/internal/hostname", "relay/internal/probelabel", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/credentials", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/problem", "relay/internal/secret"},
-		"relay/collator/explain": {"relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
+		"relay/collator":         {"relay/internal/hostname", "relay/internal/probelabel", "relay/collator/history", "relay/collator/routing", "relay/collator/envoy", "relay/sources", "relay/certs", "relay/credentials", "relay/xds", "relay/internal/scrape", "relay/internal/panics", "relay/internal/plural", "relay/internal/problem", "relay/internal/secret"},
+		"relay/collator/explain": {"relay/internal/plural", "relay/internal/hostname", "relay/internal/problem", "relay/collator", "relay/collator/routing", "relay/sources", "relay/certs", "relay/xds"},
 	}
 	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "relay/collator/...").Output()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"relay/certs"
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/internal/scrape"
 )
@@ -97,7 +98,7 @@ func (p portCertificate) wrong(now time.Time) string {
 	case left <= 0:
 		return "has expired: clients refuse it"
 	case days != 0 && days <= firstReminder:
-		return fmt.Sprintf("expires within %s: renew it", numbered(int(math.Ceil(left.Hours()/24)), "day"))
+		return fmt.Sprintf("expires within %s: renew it", plural.Of(int(math.Ceil(left.Hours()/24)), "day"))
 	}
 	return ""
 }

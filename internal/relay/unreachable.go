@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"relay/collator/routing"
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/internal/scrape"
 	"relay/sources"
@@ -58,7 +59,7 @@ func (r *Relay) unreachableInstances() map[string]map[string]string {
 
 func connectionFailure(u traffic.Unreachable) string {
 	return fmt.Sprintf("Envoys could not connect to it %s since %s, the last time at %s: %s. Requests go to other instances, if there are any. See whether it listens on %s, and whether these Envoys reach that: %s",
-		numbered(int(u.Failures), "time"), stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
+		plural.Of(int(u.Failures), "time"), stamp(u.Since), stamp(u.Last), cmp.Or(u.Reason, "no reason was given"), u.Address, strings.Join(u.Envoys, ", "))
 }
 
 var unreachableGauge = scrape.NewGauge("relay_unreachable_instances", "Instances in rotation to which an Envoy could not connect in the last minutes.", "fleet")

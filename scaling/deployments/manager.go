@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"relay/internal/plural"
 	"relay/sources"
 	"relay/traffic"
 )
@@ -225,10 +226,10 @@ func (m *Manager) change(ctx context.Context, group string, c Change) error {
 	rescale := sources.Rescale{App: c.App, Version: c.Version, Instances: c.To, Kill: c.Kill, Exact: len(c.Kill) > 0, Suspended: c.To > c.From}
 	done, err := m.config.Scaler.Rescale(limited, rescale)
 	if err != nil {
-		m.tell(group, "trouble", fmt.Sprintf("%s was to get %s in place of %d, since %s: %s", c.App, count(c.To, "instance"), c.From, c.Why, err))
+		m.tell(group, "trouble", fmt.Sprintf("%s was to get %s in place of %d, since %s: %s", c.App, plural.Of(c.To, "instance"), c.From, c.Why, err))
 		return err
 	}
-	text := fmt.Sprintf("%s gets %s in place of %d: %s", c.App, count(c.To, "instance"), c.From, c.Why)
+	text := fmt.Sprintf("%s gets %s in place of %d: %s", c.App, plural.Of(c.To, "instance"), c.From, c.Why)
 	if len(c.Kill) > 0 {
 		text += "; stopped: " + strings.Join(c.Kill, ", ")
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/plural"
 	"relay/sources"
 )
 
@@ -190,7 +191,7 @@ func (p *Plan) stop(app *App, o Options, complete bool) {
 		case !t.Settled:
 			p.wait("%s of %s drains: %s", t.ID, app.ID, cmp.Or(t.Waiting, "its connections are not known yet"))
 		default:
-			p.wait("%s of %s has %s", t.ID, app.ID, count(t.Connections, "connection"))
+			p.wait("%s of %s has %s", t.ID, app.ID, plural.Of(t.Connections, "connection"))
 		}
 	}
 	if complete && !app.serves() {
@@ -202,7 +203,7 @@ func (p *Plan) stop(app *App, o Options, complete bool) {
 		case o.Force:
 			c.Kill = app.Out[:min(len(app.Out), app.Instances)]
 		default:
-			p.wait("%s of %s not in rotation: what is open there is not known, and only --force stops them", count(len(app.Out), "task"), app.ID+" "+isAre(len(app.Out)))
+			p.wait("%s of %s not in rotation: what is open there is not known, and only --force stops them", plural.Of(len(app.Out), "task"), app.ID+" "+isAre(len(app.Out)))
 		}
 	}
 	if len(c.Kill) == 0 {
@@ -220,7 +221,7 @@ func (p *Plan) stop(app *App, o Options, complete bool) {
 func (p *Plan) start(to *App, o Options) {
 	switch healthy := to.healthy(); {
 	case healthy < to.Instances:
-		p.wait("%s has %d of %s in rotation", to.ID, healthy, count(to.Instances, "instance"))
+		p.wait("%s has %d of %s in rotation", to.ID, healthy, plural.Of(to.Instances, "instance"))
 	case to.Instances < p.Target:
 		n := p.Target
 		if o.Instances > 0 {
@@ -230,13 +231,6 @@ func (p *Plan) start(to *App, o Options) {
 			App: to.ID, Version: to.Version, From: to.Instances, To: n, Why: fmt.Sprintf("it takes over from %s, and shall have %d in the end", strings.Join(p.From, ", "), p.Target),
 		})
 	}
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }
 
 func isAre(n int) string {

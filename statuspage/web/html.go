@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/plural"
 	"relay/statuspage"
 )
 
@@ -22,9 +23,10 @@ var style string
 var templates string
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
-	"moment": moment, "machine": machine, "sentence": sentence, "length": length, "plural": plural,
-	"word":  func(s statuspage.State) string { return stateWords[known(s)] },
-	"known": known,
+	"moment": moment, "machine": machine, "sentence": sentence, "length": length,
+	"plural": func(n int, word string) string { return plural.Of(n, word) },
+	"word":   func(s statuspage.State) string { return stateWords[known(s)] },
+	"known":  known,
 	"lasted": func(from, to time.Time) string {
 		return length(to.Sub(from).Seconds())
 	},

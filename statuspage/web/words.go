@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"relay/internal/plural"
 	"relay/statuspage"
 )
 
@@ -166,17 +167,10 @@ func daysWords(days []statuspage.Day) string {
 		words string
 	}{{statuspage.Down, "down on %s"}, {statuspage.Degraded, "degraded on %s"}, {statuspage.Up, "no trouble on %s"}, {statuspage.Unknown, "nothing known of %s"}} {
 		if n := count[p.state]; n > 0 {
-			parts = append(parts, fmt.Sprintf(p.words, plural(n, "day")))
+			parts = append(parts, fmt.Sprintf(p.words, plural.Of(n, "day")))
 		}
 	}
-	return fmt.Sprintf("The last %s: %s.", plural(len(days), "day"), strings.Join(parts, ", "))
-}
-
-func plural(n int, word string) string {
-	if n == 1 {
-		return "1 " + word
-	}
-	return fmt.Sprintf("%d %ss", n, word)
+	return fmt.Sprintf("The last %s: %s.", plural.Of(len(days), "day"), strings.Join(parts, ", "))
 }
 
 // sentence begins a text with a capital letter.

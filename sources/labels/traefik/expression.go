@@ -8,6 +8,8 @@ import (
 	"go/token"
 	"strconv"
 	"strings"
+
+	"relay/internal/plural"
 )
 
 const (
@@ -128,7 +130,7 @@ func call(e *ast.CallExpr, not bool) ([]alternative, error) {
 		values = append(values, strings.TrimSpace(value))
 	}
 	if len(values) == 0 || m.values > 0 && len(values) != m.values {
-		return nil, fmt.Errorf("has %s in %s, which takes %s", counted(len(values), "value"), m.name, numberOf(m.values))
+		return nil, fmt.Errorf("has %s in %s, which takes %s", plural.Of(len(values), "value"), m.name, numberOf(m.values))
 	}
 	if m.name != "Query" {
 		return []alternative{{{m.name, values, not}}}, nil
@@ -145,14 +147,6 @@ func call(e *ast.CallExpr, not bool) ([]alternative, error) {
 		all = append(all, one...)
 	}
 	return []alternative{all}, nil
-}
-
-// counted is a number of things.
-func counted(n int, thing string) string {
-	if n == 1 {
-		return "1 " + thing
-	}
-	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 func numberOf(values int) string {

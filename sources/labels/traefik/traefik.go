@@ -13,6 +13,7 @@ import (
 	"strings"
 	"text/template"
 
+	"relay/internal/plural"
 	"relay/internal/problem"
 	"relay/sources"
 	"relay/sources/labels"
@@ -240,7 +241,7 @@ func (r *reader) namedPort(value string) (int, error) {
 	case err != nil:
 		return 0, fmt.Errorf("%.40q is no port: write its number, index:0 or name:http", value)
 	case byIndex && n >= len(r.app.Ports):
-		return 0, fmt.Errorf("the app declares %s, so that there is none with index %d", counted(len(r.app.Ports), "port"), n)
+		return 0, fmt.Errorf("the app declares %s, so that there is none with index %d", plural.Of(len(r.app.Ports), "port"), n)
 	case byIndex:
 		return n, nil
 	}
