@@ -112,6 +112,9 @@ func TestClosedFollows(t *testing.T) {
 	c.UpdateApps(nil, []string{"/shop/web"})
 	c.round()
 	expect("without the app")
+	if left := c.fleets[0].closed; len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }
 
 func withPorts(app *sources.App, more ...sources.Port) *sources.App {

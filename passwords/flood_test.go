@@ -74,7 +74,7 @@ func (w *work) flood(s *Service, app string, every, lasts, cost time.Duration, c
 // testService is one that checks one password at a time, as on two cores.
 func testService() *Service {
 	s := newService(&apps{})
-	s.limits.AtOnce, s.limits.AtOncePerApp = 1, 1
+	s.limits.AtOnce, s.limits.AtOncePerApp, s.limits.Wait = 1, 1, DefaultLimits().Wait
 	s.turns = newTurns(s.limits)
 	return s
 }

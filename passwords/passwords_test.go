@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -55,7 +56,9 @@ func (a *apps) Passwords(fleet, app string, port int) *sources.BasicAuth {
 }
 
 func newService(a *apps) *Service {
-	return New(a, DefaultLimits(), slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	limits := DefaultLimits()
+	limits.Wait = time.Minute // a machine with much to do may take seconds for one password
+	return New(a, limits, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
 }
 
 func basic(user, password string) string {

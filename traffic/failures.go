@@ -6,6 +6,7 @@ import (
 	"container/list"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,10 +47,11 @@ type Failure struct {
 // Cause says in words why it failed, for operators.
 func (f Failure) Cause() string {
 	code, _ := failure.Of(f.Code)
+	cause := strings.ReplaceAll(code.Cause, "`", "") // documents have these around code
 	if f.Reason == "" {
-		return code.Cause
+		return cause
 	}
-	return code.Cause + " Envoy says: " + f.Reason + "."
+	return cause + " Envoy says: " + f.Reason + "."
 }
 
 const (

@@ -49,10 +49,8 @@ func TestAccessIsChecked(t *testing.T) {
 			return nil
 		}
 	})
-	s.good = s.connect()
 	s.store.Open()
-	s.good.Subscribe(clusters)
-	s.good.Ack(s.good.Expect(clusters, nil))
+	s.wellMeaning(s.connect())
 	conn, err := grpc.NewClient(s.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

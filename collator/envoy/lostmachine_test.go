@@ -68,7 +68,7 @@ func TestLostMachine(t *testing.T) {
 
 // again starts this test in another process.
 func again(as string, attributes *syscall.SysProcAttr) *exec.Cmd {
-	cmd := exec.Command(os.Args[0], "-test.run=^TestLostMachine$", "-test.timeout=2m", "-test.v")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestLostMachine$", "-test.timeout=5m", "-test.v")
 	cmd.Env = append(os.Environ(), role+"="+as)
 	cmd.SysProcAttr = attributes
 	return cmd

@@ -71,7 +71,7 @@ func start(t *testing.T, folder string) recorder {
 func (r recorder) want(t *testing.T, want string) read {
 	t.Helper()
 	last := "nothing"
-	for timeout := time.After(20 * time.Second); ; {
+	for timeout := time.After(time.Minute); ; {
 		select {
 		case got := <-r.reads:
 			if last = got.String(); last == want {
@@ -185,7 +185,7 @@ func TestChanges(t *testing.T) {
 	if err := os.Chmod(filepath.Join(folder, "c"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for timeout := time.After(20 * time.Second); ; {
+	for timeout := time.After(time.Minute); ; {
 		select {
 		case got := <-r.reads:
 			if strings.Contains(got.reasons(), "can be read by everyone") {

@@ -98,7 +98,7 @@ func TestTrap18EventStorm(t *testing.T) {
 		t.Errorf("%d events are no storm", count)
 	}
 	// Marathon may still answer what was asked for along with a stream that is cut.
-	if apps, lists := m.MostInFlight(marathontest.KindApp), m.MostInFlight(marathontest.KindList); apps < 1 || apps > 1+streams || lists > 1+streams {
+	if apps, lists := m.MostInFlight(marathontest.KindApp), m.MostInFlight(marathontest.KindList); apps > 1+streams || lists > 1+streams || single == 0 && streams == 0 {
 		t.Errorf("reads overlap: %d of the app, %d of all", apps, lists)
 	}
 	// One read after the other, none of which answers faster than a millisecond
@@ -265,8 +265,8 @@ func TestTrap33PodTakesAnAppsID(t *testing.T) {
 	status(m, "/x")
 	sink.await(t, "a pod", contains("/x [pod.test] [pod.1@9.0.0.1:80/healthy]"))
 	reload(t, w)
+	load(t, m, "/x") // first: a read that is under way finds one of the two
 	m.RemovePod("/x")
-	load(t, m, "/x")
 	m.Publish("app_terminated_event", map[string]any{"appId": "/x"}) // of the pod
 	sink.await(t, "an app again", contains("/x [x.test] [x.1@"))
 	if n := sink.count(&sink.fewest); n != 2 {

@@ -63,13 +63,14 @@ func TestHostileLabelsAreReadSoon(t *testing.T) {
 		}),
 	} {
 		var app labels.App
+		const limit = cputest.Slow * 500 * time.Millisecond
 		took := time.Hour
 		for range 3 { // the best one counts: others take the caches of the processor
-			if took = min(took, cputest.Thread(func() { app, _ = read(options(t), all) })); took < time.Second {
+			if took = min(took, cputest.Thread(func() { app, _ = read(options(t), all) })); took <= limit {
 				break
 			}
 		}
-		if took > 2*time.Second {
+		if took > limit {
 			t.Errorf("%s: %s", name, took)
 		} else {
 			t.Logf("%s: %s, %d ports, %d problems", name, took, len(app.Ports), len(app.Problems))
