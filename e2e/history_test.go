@@ -8,11 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"relay/certs/certstest"
 	"relay/collator/history"
-	"relay/sources/marathon/marathontest"
 )
 
 // changed waits for a change that all Envoys have, and that is as wanted.
@@ -44,8 +42,6 @@ func says(name string, texts ...string) func(history.Change) bool {
 // Envoys had it.
 func TestHistory(t *testing.T) {
 	w := newWorld(t)
-	// A task starts so slowly that Relay has read what was before also on a busy machine: each change has a cause of its own.
-	w.useMarathon(marathontest.Options{LaunchDelay: time.Second})
 	w.certs.issueUnnoticed()
 	w.start()
 	h := w.relay.running.History()
