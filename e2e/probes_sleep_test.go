@@ -50,13 +50,16 @@ func TestProbesWakeNothing(t *testing.T) {
 		return p.Skipped == "the app may sleep, and a module of grpc cannot say that it is a probe"
 	})
 	// Many that ask all the time, as those of a Relay that does not know yet that the app sleeps.
-	stop, asked := make(chan struct{}), make(chan map[string]int)
+	stop, began, asked := make(chan struct{}), make(chan struct{}), make(chan map[string]int)
 	go func() {
 		seen := make(map[string]int)
 		probe := w.clients.from("127.0.8.1", "Relay-Probe/1")
-		for {
+		for first := true; ; first = false {
 			a := probe("http://sleepy.test/")
 			seen[fmt.Sprint(a.status, " ", a.header.Get("X-Relay-Error"))]++
+			if first {
+				close(began)
+			}
 			select {
 			case <-stop:
 				asked <- seen
@@ -65,6 +68,7 @@ func TestProbesWakeNothing(t *testing.T) {
 			}
 		}
 	}()
+	<-began // while the app runs
 	_ = conn.CloseNow()
 	w.phase("/sleepy", api.PhaseAsleep)
 	w.probeIs("sleepy.test", func(p api.Probe) bool { return p.Skipped == "the app sleeps" && !p.Success })

@@ -16,15 +16,23 @@ func TestAppThatIsAskedSleeps(t *testing.T) {
 	w := newScalingWorld(t)
 	w.marathon.deploy(w.dozer("/shop/sso", "sso.test"), w.dozer("/shop/page", "page.test", "RELAY_WAKE_PAGE", "true"),
 		app("/shop/web", "web.test,*.zone.test", 1, "RELAY_0_AUTH_APP", "/shop/sso"),
-		app("/shop/slow", "slow.test", 1, "RELAY_0_AUTH_APP", "/shop/sso /stream?n=300&ms=20", "RELAY_0_AUTH_APP_TIMEOUT", "1m"),
+		app("/shop/slow", "slow.test", 1, "RELAY_0_AUTH_APP", "/shop/sso /stream?n=600&ms=20", "RELAY_0_AUTH_APP_TIMEOUT", "1m"),
 		app("/shop/other", "other.test", 1, "RELAY_0_AUTH_APP", "/shop/page"))
 	w.startOften()
 	w.clients.expect("http://web.test/", http.StatusOK, "/shop/web")
-	answered := make(chan answer)
-	go func() { answered <- w.clients.do("http://slow.test/") }()
+	answered := make(chan error, 1)
+	client := w.clients.client(false)
+	client.Timeout = patience
+	go func() {
+		a, err := w.clients.get(client, "http://slow.test/", "")
+		if err == nil {
+			err = ok(a)
+		}
+		answered <- err
+	}()
 	w.phase("/shop/sso", api.PhaseAwake)
 	w.awakeFor("/shop/sso", 3*time.Second, "1 requests or connections are in progress")
-	if err := ok(<-answered); err != nil {
+	if err := <-answered; err != nil {
 		t.Errorf("a request of which it was asked for long: %v", err)
 	}
 	for _, host := range []string{"web.test", "WEB.test", "a.zone.test"} {

@@ -15,7 +15,7 @@ import (
 
 // from is a client at another address of this machine, with a User-Agent of its own if it is not empty.
 func (c *clients) from(address, agent string) func(url string) answer {
-	dialer := &net.Dialer{Timeout: 5 * time.Second, LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
+	dialer := &net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return dialer.DialContext(ctx, network, c.http)
@@ -84,13 +84,16 @@ func TestIgnoredClientsNeitherKeepAwakeNorWake(t *testing.T) {
 		})
 	}
 	w.awakeFor("/sleepy", 4*time.Second, "1 requests or connections are in progress")
+	w.eventually("checkers are served while the app runs", func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		if served < 20 {
+			return fmt.Errorf("%d times", served)
+		}
+		return nil
+	})
 	_ = conn.CloseNow()
 	w.phase("/sleepy", api.PhaseAsleep)
-	mu.Lock()
-	if served < 20 {
-		t.Errorf("checkers were served %d times while the app ran", served)
-	}
-	mu.Unlock()
 	// They do not wake it, for all that they try.
 	writes, until := w.writes("/sleepy"), time.Now().Add(3*time.Second)
 	w.eventually("checkers try for a while", func() error {

@@ -119,7 +119,7 @@ func TestQueuedIsUse(t *testing.T) {
 	answers := make(chan error, requests)
 	for range requests {
 		go func() {
-			a, err := w.clients.get(client, "http://sleepy.test/slow?ms=5000", "")
+			a, err := w.clients.get(client, "http://sleepy.test/slow?ms=12000", "")
 			if err == nil {
 				err = ok(a)
 			}
@@ -138,7 +138,7 @@ func TestQueuedIsUse(t *testing.T) {
 // Clients that come now and then, more often than the idle time, keep the app awake at each of its domains.
 func TestNowAndThenIsUse(t *testing.T) {
 	w := newScalingWorld(t)
-	w.marathon.deploy(w.dozer("/sleepy", "sleepy.test,*.sleepy.test", "RELAY_IDLE_AFTER", "4s"))
+	w.marathon.deploy(w.dozer("/sleepy", "sleepy.test,*.sleepy.test", "RELAY_IDLE_AFTER", "10s"))
 	w.startOften()
 	stop := make(chan struct{})
 	ended := make(chan struct{})
@@ -159,7 +159,7 @@ func TestNowAndThenIsUse(t *testing.T) {
 			}
 		}
 	}()
-	w.awakeFor("/sleepy", 6*time.Second, "the last request was")
+	w.awakeFor("/sleepy", 13*time.Second, "the last request was")
 	if n := w.relay.count("app_falling_asleep"); n > 0 {
 		t.Errorf("it began to fall asleep %d times", n)
 	}

@@ -22,6 +22,9 @@ import (
 	"relay/xds/envoytest"
 )
 
+// untilHeld is how long an app takes to start whose requests have all to be held meanwhile, on a busy machine too.
+const untilHeld = 8 * time.Second
+
 // sleeping is a world with an app that sleeps, and takes some time to start.
 func sleeping(t *testing.T, boot time.Duration, labels ...string) *world {
 	t.Helper()
@@ -92,7 +95,7 @@ func (a answer) is(t *testing.T, what string, status int, code string) {
 
 // Whatever comes while an app sleeps is answered by the app, which is started once.
 func TestSleepingAppAnswersAll(t *testing.T) {
-	w := sleeping(t, time.Second)
+	w := sleeping(t, untilHeld)
 	w.start()
 	w.phase("/sleepy", api.PhaseAsleep)
 	var all []<-chan answer
@@ -123,7 +126,7 @@ func TestSleepingAppAnswersAll(t *testing.T) {
 
 // A Relay that ends while it holds requests loses none: the next process holds them.
 func TestRelayIsReplacedWhileItHolds(t *testing.T) {
-	w := sleeping(t, 3*time.Second)
+	w := sleeping(t, untilHeld)
 	w.start()
 	w.phase("/sleepy", api.PhaseAsleep)
 	var all []<-chan answer
@@ -141,7 +144,7 @@ func TestRelayIsReplacedWhileItHolds(t *testing.T) {
 
 // Of two Relays, the one that serves the Envoy holds its requests. If it ends, the other one does.
 func TestTheOtherRelayHolds(t *testing.T) {
-	w := sleeping(t, 3*time.Second)
+	w := sleeping(t, untilHeld)
 	w.relay.start()
 	config := w.relay.config
 	config.XDS.Address, config.Admin.Address = freeAddress(t), "127.0.0.1:0"
@@ -189,7 +192,7 @@ func TestRefusedWhileAsleep(t *testing.T) {
 			then: func(w *world) {
 				(<-w.ask(http.MethodGet, nil)).is(w.t, "one too many", http.StatusServiceUnavailable, "starting")
 			},
-			labels: []string{"RELAY_WAKE_TIMEOUT", "2s"}, code: "starting",
+			labels: []string{"RELAY_WAKE_TIMEOUT", "8s"}, code: "starting",
 		},
 		"it crashes": {
 			boot: never, labels: []string{"RELAY_WAKE_TIMEOUT", "40s"}, code: "crashed",

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -41,7 +40,7 @@ func commands(guide string) []string {
 // shell runs a line as a user's shell would.
 func shell(t *testing.T, line string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "sh", "-c", line).CombinedOutput()
 	if err != nil {
