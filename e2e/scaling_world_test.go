@@ -51,7 +51,11 @@ func (w *world) scaling(id string) *api.Scaling {
 // phase waits until an app is in a phase.
 func (w *world) phase(id, phase string) {
 	w.t.Helper()
-	w.eventually(id+" is "+phase, func() error {
+	wait := eventually
+	if phase == api.PhaseFallingAsleep {
+		wait = forAMoment
+	}
+	wait(w.t, id+" is "+phase, func() error {
 		if s := w.scaling(id); s == nil || s.Phase != phase {
 			return fmt.Errorf("it is %+v", s)
 		}

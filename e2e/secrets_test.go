@@ -93,15 +93,16 @@ func TestNothingSecretIsTold(t *testing.T) {
 
 // relay check and a wrong address tell none either.
 func TestNoSecretOnTheCommandLine(t *testing.T) {
+	t.Parallel()
 	v := newHostileVault(t, certstest.TestCA(t))
 	apps := filepath.Join(t.TempDir(), "apps.yaml")
 	if err := os.WriteFile(apps, []byte("apps: []\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("VAULT_TOKEN", hushToken)
+	token := []string{"VAULT_TOKEN=" + hushToken}
 	for _, address := range []string{"http://user:" + hushPassword + "@127.0.0.1:1", "http://user:" + hushPassword + "@\x7f", "user:" + hushPassword + "@127.0.0.1:1"} {
 		for _, name := range []string{"check", "serve"} {
-			status, out, errs := command(t, name, "--source-file", apps, "--vault-addr", address)
+			status, out, errs := commandIn(t, token, name, "--source-file", apps, "--vault-addr", address)
 			if status == 0 || !strings.Contains(out+errs, "--vault-addr") {
 				t.Errorf("%s: status %d: %s%s", name, status, out, errs)
 			}
@@ -110,7 +111,7 @@ func TestNoSecretOnTheCommandLine(t *testing.T) {
 	}
 	for _, mode := range v.modes() {
 		v.mode.Store(&mode)
-		status, out, errs := command(t, "check", "--source-file", apps, "--vault-addr", v.url)
+		status, out, errs := commandIn(t, token, "check", "--source-file", apps, "--vault-addr", v.url)
 		if status == 0 || !strings.Contains(out, "wrong  ") { // even the best mode has bad certificates
 			t.Errorf("%s: status %d: %s%s", mode.name, status, out, errs)
 		}

@@ -56,11 +56,17 @@ func (p *builtProgram) remove() {
 // printed.
 func command(t testing.TB, args ...string) (status int, stdout, stderr string) {
 	t.Helper()
+	return commandIn(t, nil, args...)
+}
+
+// commandIn is command with more in its environment.
+func commandIn(t testing.TB, env []string, args ...string) (status int, stdout, stderr string) {
+	t.Helper()
 	path := program.path(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "XDG_CONFIG_HOME=/nowhere") // not the settings of whoever runs the tests
+	cmd.Env = append(append(os.Environ(), "XDG_CONFIG_HOME=/nowhere"), env...) // not the settings of whoever runs the tests
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {

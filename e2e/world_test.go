@@ -124,14 +124,34 @@ func eventually(t testing.TB, what string, check func() error) {
 // eventuallyWithin is eventually for what takes longer.
 func eventuallyWithin(t testing.TB, limit time.Duration, what string, check func() error) {
 	t.Helper()
-	for deadline := time.Now().Add(limit); ; time.Sleep(2 * time.Millisecond) {
+	// Checks of many tests would take the processor from what they wait for. None waits a fiftieth longer.
+	wait(t, limit, what, check, func(waited time.Duration) time.Duration {
+		return min(max(waited/50, shortly), 10*time.Millisecond)
+	})
+}
+
+// shortly is the pause between checks for what may soon be over.
+const shortly = 2 * time.Millisecond
+
+// forAMoment is eventually for what may soon be over.
+func forAMoment(t testing.TB, what string, check func() error) {
+	t.Helper()
+	wait(t, patience, what, check, func(time.Duration) time.Duration { return shortly })
+}
+
+// wait checks with a pause between that depends on how long it has waited.
+func wait(t testing.TB, limit time.Duration, what string, check func() error, pause func(waited time.Duration) time.Duration) {
+	t.Helper()
+	for began := time.Now(); ; {
 		err := check()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > limit {
 			t.Fatalf("%s: %v", what, err)
 		}
+		time.Sleep(pause(waited))
 	}
 }
 
