@@ -83,8 +83,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 // pick returns the next target that is up, if any.
 func (b *balancer) pick() *target {
-	for range b.targets {
-		next := b.targets[b.next.Add(1)%int64(len(b.targets))]
+	first := b.next.Add(1) // others pick at the same time: by b.next alone one might come to the same target again
+	for i := range b.targets {
+		next := b.targets[(first+int64(i))%int64(len(b.targets))]
 		next.unanswered.Add(1)
 		if next.up.Load() {
 			return next
