@@ -123,7 +123,7 @@ func atOnce(w *world, n int, url string) int {
 // its queue is full.
 func fullListener(t *testing.T) (host, port string) {
 	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 )
@@ -192,8 +191,10 @@ func (w *world) letInByAuthApp() {
 	w.clients.expect("http://part.test/", http.StatusOK, "/shop/rest")
 	for host, want := range map[string]bool{"A.test": true, "x.zone.test": true} {
 		for cookie, open := range map[string]bool{"": false, "user=joe": want} {
-			ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
-			conn, _, err := websocket.Dial(ctx, "ws://a.test/ws", &websocket.DialOptions{HTTPClient: w.clients.client(false), Host: host, HTTPHeader: http.Header{"Cookie": {cookie}}})
+			ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+			client := w.clients.client(false)
+			client.Timeout = patience
+			conn, _, err := websocket.Dial(ctx, "ws://a.test/ws", &websocket.DialOptions{HTTPClient: client, Host: host, HTTPHeader: http.Header{"Cookie": {cookie}}})
 			if (err == nil) != open {
 				w.t.Errorf("WebSocket of %s with %q: %v", host, cookie, err)
 			}

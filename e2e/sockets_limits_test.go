@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -97,6 +98,13 @@ func TestLimitsOfSilentSockets(t *testing.T) {
 			if err := last(); err == nil {
 				t.Error("the other app's is open")
 			}
+			// What is said wakes Envoy before it has seen that nothing was, on a busy machine: the TCP connection has to end by itself, too.
+			w.eventually("the TCP connection ends, or does not", func() error {
+				if n := w.envoy.stat(`^listener\.` + strings.ReplaceAll(regexp.QuoteMeta(tcp), ":", "_") + `\.downstream_cx_active$`); (n > 0) == end {
+					return fmt.Errorf("%d TCP connections are open", n)
+				}
+				return nil
+			})
 			for _, c := range conns {
 				switch err := c.use(); {
 				case end && err == nil:

@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,14 +50,19 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 				defer wg.Done()
 				defer func() { <-places }()
 				began := time.Now()
-				a, err := c.get(client, urls[i%len(urls)], "")
+				came, traced := howFar()
+				req, err := http.NewRequestWithContext(traced, http.MethodGet, urls[i%len(urls)], nil)
+				var a answer
+				if err == nil {
+					a, err = c.ask(client, req)
+				}
 				if err == nil {
 					err = check(a)
 				}
 				if err != nil {
 					mu.Lock()
 					defer mu.Unlock()
-					failures = append(failures, fmt.Sprintf("%s at %s for %s: %v", urls[i%len(urls)], began.UTC().Format("15:04:05.000"), time.Since(began).Round(time.Millisecond), err))
+					failures = append(failures, fmt.Sprintf("%s at %s for %s: %s: %v", urls[i%len(urls)], began.UTC().Format("15:04:05.000"), time.Since(began).Round(time.Millisecond), came(), err))
 				}
 			}()
 		}
@@ -65,6 +72,21 @@ func (c *clients) load(perSecond int, check func(answer) error, urls ...string) 
 		wg.Wait()
 		return failures
 	}}
+}
+
+// howFar notes how far a request with the context has come, for who looks for the one that was not answered.
+func howFar() (came func() string, traced context.Context) {
+	var last atomic.Value
+	last.Store("no connection")
+	return func() string { return last.Load().(string) }, httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
+		GotConn: func(c httptrace.GotConnInfo) {
+			last.Store(fmt.Sprintf("connected from %s, used before: %t", c.Conn.LocalAddr(), c.Reused))
+		},
+		WroteRequest: func(w httptrace.WroteRequestInfo) {
+			last.Store(fmt.Sprintf("%s; written: %v", last.Load(), w.Err == nil))
+		},
+		GotFirstResponseByte: func() { last.Store(last.Load().(string) + "; the answer began") },
+	})
 }
 
 // noFailure ends a load, once it has sent so many requests that it proves
