@@ -199,7 +199,7 @@ install -d -o relay-envoy -g relay-envoy -m 750 /run/relay-envoy/%[1]s`, fleet, 
 			t.Errorf("%s answers %q", host, got)
 		}
 	}
-	if got := eventually(t, m.inside, "find /var/lib/relay -type f -printf '%u %m\\n' | sort -u | grep ."); got != "relay 600\n" {
+	if got := eventually(t, m.inside, "find /var/lib/relay -type f -printf '%u %m\\n' 2>/dev/null | sort -u | grep ."); got != "relay 600\n" {
 		t.Errorf("saved state is of %q", got)
 	}
 	// One Envoy leaves its balancer, and the other does not.

@@ -188,7 +188,7 @@ func TestStatsArrive(t *testing.T) {
 // await waits until nothing is missing.
 func await(t *testing.T, missing func() string, say func()) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
 		m := missing()
 		if m == "" {
 			return

@@ -181,7 +181,7 @@ func TestFirstAnswerAfterARestart(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- page.Serve(ctx) }()
 		defer func() { cancel(); <-done }()
-		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			r, err := http.Get("http://" + address + "/status.json")
 			if err != nil {
 				t.Fatal(err)
