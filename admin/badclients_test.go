@@ -299,6 +299,7 @@ func TestTooManyConnections(t *testing.T) {
 		c.Views = views
 		c.Limits = DefaultLimits()
 		c.Limits.IdlePerAddress, c.Limits.Requests = 20, 2
+		c.Limits.Header = time.Minute // an idle connection that is cut off is told too
 	})
 	g.while(func() {
 		for range 60 {

@@ -37,6 +37,9 @@ func newMistakeFixtures(t *testing.T) *mistakeFixtures {
 	if err := m.Apply(oneApp); err != nil {
 		t.Fatal(err)
 	}
+	if err := m.WaitIdle(t.Context()); err != nil { // a task that still starts is worth a warning
+		t.Fatal(err)
+	}
 	f.marathon, f.guarded = m.URL(), marathontest.Start(t, marathontest.Options{Credentials: "relay:" + hushPassword}).URL()
 	f.html = f.serve(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")

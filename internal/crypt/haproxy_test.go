@@ -48,7 +48,7 @@ func haproxy(t *testing.T, hashes []string) (url string) {
 		t.Fatalf("haproxy, which make tools installs as root: %v", err)
 	}
 	t.Cleanup(func() { stop(); _ = cmd.Wait() })
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		if conn, err := net.Dial("tcp", address); err == nil {
 			_ = conn.Close()
 			return "http://" + address
