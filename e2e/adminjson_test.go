@@ -76,7 +76,7 @@ func TestAdminJSON(t *testing.T) {
 	c.Nack(c.Next(), "no such zone")
 	c.Ack(c.Next())
 	w.admin.problem("Envoy edge-1", "no such zone")
-	w.admin.settled()
+	w.admin.acknowledged()
 	w.eventually("the versions of the tasks are looked for", func() error {
 		if _, got := w.admin.get("/api/v1/explain?subject=a.test"); strings.Contains(got, "still to be read") {
 			return errors.New(got)

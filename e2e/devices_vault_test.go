@@ -56,7 +56,7 @@ func TestDevicesWithoutVault(t *testing.T) {
 	_ = w.tls.letsIn(address, "moved", kept).Close()
 	w.tls.refuses(address, "moved", "revoked certificate", lost)
 	w.tls.refuses(address, "moved", "", nil)
-	w.admin.settled()
+	w.admin.acknowledged()
 	w.tcp.refused(unopened)
 	open.says(t, "trackers")
 	if n := w.envoy.draining(); n != 0 {

@@ -61,7 +61,12 @@ func TestSecretsInLabels(t *testing.T) {
 		"HAPROXY_0_SSL_CERT", "https://joe:" + label("url") + "@store.test/cert.pem?token=" + label("cert"),
 	}
 	w.marathon.deploy(app("/safe", "safe.test", 1, secrets...))
-	w.admin.settled()
+	w.eventually("the app is read", func() error {
+		if _, body := w.admin.get("/api/v1/apps/safe"); !strings.Contains(body, "safe.test") {
+			return fmt.Errorf("%s", body)
+		}
+		return nil
+	})
 	w.marathon.deploy(app("/safe", "safe.test,more.test", 2, append(secrets, "HAPROXY_0_USE_HSTS", "true")...))
 	w.eventually("the app is there", func() error {
 		if _, body := w.admin.get("/api/v1/apps/safe"); !strings.Contains(body, "more.test") {
@@ -69,7 +74,6 @@ func TestSecretsInLabels(t *testing.T) {
 		}
 		return nil
 	})
-	w.admin.settled()
 	seen := w.admin.everything("/safe", "more.test") + w.relay.log.String()
 	for _, must := range []string{"HAPROXY_0_AUTH", `"@type"`, "event: status", "HAPROXY_0_SSL_CERT"} {
 		if !strings.Contains(seen, must) {

@@ -39,7 +39,7 @@ func TestOpenAPIDocumentHolds(t *testing.T) {
 	c := xdstest.Connect(t, w.relay.config.XDS.Address, "external", "edge-1")
 	c.Subscribe(xds.Cluster.URL())
 	c.Ack(c.Next())
-	w.admin.settled()
+	w.admin.acknowledged()
 
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()

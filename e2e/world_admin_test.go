@@ -328,34 +328,6 @@ func (a *adminClient) problem(subject, words string) {
 	})
 }
 
-// streams waits for this many Envoys and returns them.
-func (a *adminClient) streams(n int) []xds.StreamStatus {
-	a.t.Helper()
-	var streams []xds.StreamStatus
-	eventually(a.t, fmt.Sprintf("%d streams", n), func() error {
-		if streams = a.envoys(); len(streams) != n {
-			return fmt.Errorf("there are %d", len(streams))
-		}
-		return nil
-	})
-	return streams
-}
-
-// settled waits until Envoy has acknowledged all there is.
-func (a *adminClient) settled() {
-	a.t.Helper()
-	eventually(a.t, "all acknowledged", func() error {
-		for _, s := range a.envoys() {
-			for _, t := range s.Types {
-				if t.Behind > 0 || t.InFlight {
-					return fmt.Errorf("%+v", t)
-				}
-			}
-		}
-		return nil
-	})
-}
-
 // post calls a hook and returns its whole answer.
 func (a *adminClient) post(name string) (int, string) {
 	a.t.Helper()
