@@ -225,7 +225,7 @@ func tokenExpires(r *real) {
 		return got.Auth.ClientToken
 	}
 	config := r.config()
-	config.TokenFile, config.Token = r.file("token", token(&api.TokenCreateRequest{TTL: "1h", ExplicitMaxTTL: "2s"})), ""
+	config.TokenFile, config.Token = r.file("token", token(&api.TokenCreateRequest{TTL: "1h", ExplicitMaxTTL: "10s"})), ""
 	config.PollInterval = 100 * time.Millisecond
 	s := r.start(config)
 	r.waitFor("a.test", first)
